@@ -1,0 +1,1 @@
+"""From the store to reports, invoices and the HTTP API."""

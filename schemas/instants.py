@@ -1,0 +1,101 @@
+"""Instants: RFC 3339 text to milliseconds since the epoch, in integers.
+
+Finer digits than a millisecond are cut off (contract, "Envelope"). The year 0000 and years before
+1970 are legal RFC 3339 and give negative numbers; refusing them is the business of the caller.
+"""
+
+import re
+from datetime import date
+
+MS_PER_DAY = 86_400_000
+
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:[Zz]|([+-])(\d{2}):(\d{2}))",
+    re.ASCII,
+)
+_DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+
+# Events arrive roughly in order of time, so nearly all share their minute with another: the calendar is
+# consulted once a minute of usage. Cleared rather than evicted, because a plain dict is the fastest cache.
+_MINUTE_CACHE: dict[str, int] = {}
+_MINUTE_CACHE_SIZE = 200_000
+_SECOND_MS = {f"{second:02d}": second * 1000 for second in range(60)}
+
+
+def parse_time_ms(text: str) -> int:
+    """Milliseconds since the epoch of an RFC 3339 date-time; ValueError if it is none.
+
+    Seconds go to 59: a leap second is not an instant that this system can order.
+    """
+    minute_ms = _MINUTE_CACHE.get(text[:17])
+    if minute_ms is not None and text[-1] == "Z":
+        second_ms = _SECOND_MS.get(text[17:19])
+        if second_ms is not None:
+            length = len(text)
+            if length == 20:
+                return minute_ms + second_ms
+            fraction = text[20:-1]
+            if text[19] == "." and fraction.isascii() and fraction.isdigit():
+                return minute_ms + second_ms + int(fraction[:3].ljust(3, "0"))
+    return _parse_any(text)
+
+
+def day_number(text: str) -> int:
+    """Days since the epoch of a calendar day YYYY-MM-DD; ValueError if it is none."""
+    if len(text) != 10 or not text.isascii() or text[4] != "-" or text[7] != "-":
+        raise ValueError(f"not a day YYYY-MM-DD: {text!r}")
+    return date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL
+
+
+def day_text(day: int) -> str:
+    """YYYY-MM-DD of a number of days since the epoch."""
+    return date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
+
+
+def day_of_ms(time_ms: int) -> int:
+    """The UTC day, in days since the epoch, on which an instant falls (rule 13)."""
+    return time_ms // MS_PER_DAY
+
+
+def _parse_any(text: str) -> int:
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 date-time: {text!r}")
+    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
+    fraction, sign, offset_hour, offset_minute = match.group(7, 8, 9, 10)
+    if not 1 <= month <= 12 or not 1 <= day <= _days_in_month(year, month):
+        raise ValueError(f"no such day: {text!r}")
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(f"no such time of day: {text!r}")
+    minutes = _days_from_civil(year, month, day) * 1440 + hour * 60 + minute
+    if sign is not None:
+        if int(offset_hour) > 23 or int(offset_minute) > 59:
+            raise ValueError(f"no such offset: {text!r}")
+        offset = int(offset_hour) * 60 + int(offset_minute)
+        minutes += -offset if sign == "+" else offset
+    elif text[10] == "T":
+        if len(_MINUTE_CACHE) >= _MINUTE_CACHE_SIZE:
+            _MINUTE_CACHE.clear()
+        _MINUTE_CACHE[text[:17]] = minutes * 60_000
+    return minutes * 60_000 + second * 1000 + int((fraction or "")[:3].ljust(3, "0"))
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def _days_in_month(year: int, month: int) -> int:
+    if month == 2:
+        return 29 if _is_leap(year) else 28
+    return 30 if month in (4, 6, 9, 11) else 31
+
+
+def _days_from_civil(year: int, month: int, day: int) -> int:
+    """Days since the epoch in the proleptic Gregorian calendar, the year 0000 included."""
+    # datetime starts at the year 1; floor division goes on below it.
+    before = year - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE_MONTH[month - 1] + day
+    if month > 2 and _is_leap(year):
+        days += 1
+    return days - _EPOCH_ORDINAL

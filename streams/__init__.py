@@ -1,0 +1,1 @@
+"""Kafka to intervals and days: the stream workers."""

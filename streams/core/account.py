@@ -1,0 +1,285 @@
+"""One account: a customer under one partner, with its subscribers, and the days that follow from them.
+
+At rest a record is its bytes, as in the log: half the memory of the objects, and a restore need not build them.
+What a batch touches is decoded in its place, noted in `Touched`, and put back to rest at the batch's end.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from enum import Enum
+
+from schemas.entitlements import (
+    CustomerRecord,
+    Interval,
+    Order,
+    SubscriberRecord,
+    decode_customer,
+    decode_subscriber,
+    encode_key,
+    encode_record,
+)
+from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
+from streams.core.customer import deprovisions_of, fold_customer
+from streams.core.day_map import DayMap
+from streams.core.fold import fold_subscriber
+from streams.core.grid import MICRODAYS_PER_DAY, microday
+
+#: A group within an account: (location, item).
+Group = tuple[str | None, str]
+
+
+class Outcome(Enum):
+    """What a fact did to the state."""
+
+    METERED = "metered"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+# Looked up for every event; as attributes of the enum they cost several times as much.
+METERED = Outcome.METERED
+DUPLICATE = Outcome.DUPLICATE
+CONFLICT = Outcome.CONFLICT
+
+
+class Touched:
+    """What the batch under way touched: whose records leave at its end, and which closed days are restated."""
+
+    __slots__ = ("anomalies", "customers", "restated", "subscribers")
+
+    def __init__(self) -> None:
+        self.subscribers: list[tuple[Account, str, SubscriberRecord]] = []
+        self.customers: dict[tuple[str, str], Account] = {}
+        # The days to restate, by account and group (rule 16).
+        self.restated: dict[tuple[str, str], dict[Group, set[int]]] = {}
+        self.anomalies = 0
+
+
+class Account:
+    """State of one customer under one partner.
+
+    `closed_through_day` of the callers is the last closed day of the partition, or None: days up to it that a
+    fact touches are noted as restated, because their rows have left already.
+    """
+
+    __slots__ = ("_customer", "_deprovisions", "_subscribers", "customer_id", "groups", "partner_id")
+
+    def __init__(self, partner_id: str, customer_id: str) -> None:
+        self.partner_id = partner_id
+        self.customer_id = customer_id
+        self.groups: dict[Group, DayMap] = {}
+        # Bytes at rest, a record while the batch under way touches it.
+        self._subscribers: dict[str, bytes | SubscriberRecord] = {}
+        self._customer: bytes | CustomerRecord | None = None
+        self._deprovisions: tuple[CustomerFact, ...] = ()
+
+    # ---- facts in
+
+    def add_subscriber_fact(
+        self, subscriber_id: str, fact: SubscriberFact, closed_through_day: int | None, touched: Touched
+    ) -> Outcome:
+        """Take one fact about a subscriber into the state; say what it did."""
+        held = self._subscribers.get(subscriber_id)
+        if held is None:
+            record = SubscriberRecord([fact], [], None, None, 0)
+            self._touch(subscriber_id, record, touched)
+        else:
+            if type(held) is bytes:
+                record = decode_subscriber(held)
+                self._touch(subscriber_id, record, touched)
+            else:
+                record = held  # type: ignore[assignment]
+            for known in record.facts:
+                if known.id == fact.id and known.source == fact.source:
+                    return DUPLICATE if same_subscriber_content(known, fact) else CONFLICT
+            record.facts.append(fact)
+        self._refold(record, closed_through_day, touched)
+        return METERED
+
+    def add_customer_fact(self, fact: CustomerFact, closed_through_day: int | None, touched: Touched) -> Outcome:
+        """Take one fact about the customer into the state, with what it does to the subscribers (rule 5)."""
+        record = self.customer_record() or fold_customer([])
+        self._customer = record
+        touched.customers[(self.partner_id, self.customer_id)] = self
+        for known in record.facts:
+            if known.id == fact.id and known.source == fact.source:
+                return DUPLICATE if same_customer_content(known, fact) else CONFLICT
+        record.facts.append(fact)
+        renewed = fold_customer(record.facts)
+        self._customer = renewed
+        self._replace_orders(record.orders, renewed.orders, closed_through_day, touched)
+        if fact.kind in (Kind.CUSTOMER_DEPROVISIONED, Kind.VOIDED):
+            deprovisions = deprovisions_of(renewed.facts)
+            if deprovisions != self._deprovisions:
+                self._deprovisions = deprovisions
+                self._refold_all(closed_through_day, touched)
+        return METERED
+
+    # ---- state out
+
+    def put_customer_to_rest(self, revision: int) -> tuple[bytes, bytes]:
+        """Record key and value of the touched customer record, which is at rest again afterwards."""
+        assert isinstance(self._customer, CustomerRecord)
+        self._customer = value = encode_record(revision, self._customer)
+        return encode_key((self.partner_id, self.customer_id)), value
+
+    def put_subscriber_to_rest(
+        self, subscriber_id: str, record: SubscriberRecord, revision: int
+    ) -> tuple[bytes, bytes]:
+        """Record key and value of a touched subscriber, which is at rest again afterwards."""
+        self._subscribers[subscriber_id] = value = encode_record(revision, record)
+        return encode_key((self.partner_id, self.customer_id, subscriber_id)), value
+
+    def customer_record(self) -> CustomerRecord | None:
+        """The customer's own record, if any fact about it came."""
+        customer = self._customer
+        return decode_customer(customer) if isinstance(customer, bytes) else customer
+
+    def subscriber_records(self) -> Iterator[tuple[str, SubscriberRecord]]:
+        """Each subscriber with its record."""
+        for subscriber_id, held in self._subscribers.items():
+            yield subscriber_id, decode_subscriber(held) if isinstance(held, bytes) else held
+
+    def value_at_rest(self, subscriber_id: str | None) -> bytes | None:
+        """The encoded record of a subscriber, or of the customer (None); None if there is none at rest."""
+        held = self._customer if subscriber_id is None else self._subscribers.get(subscriber_id)
+        return held if isinstance(held, bytes) else None
+
+    def subscriber_count(self) -> int:
+        return len(self._subscribers)
+
+    # ---- restore
+
+    def put_at_rest(self, subscriber_id: str | None, value: bytes) -> None:
+        """Take a record's value from the log as it is."""
+        if subscriber_id is None:
+            self._customer = value
+        else:
+            self._subscribers[subscriber_id] = value
+
+    def rebuild(self, refold_at: int | None) -> None:
+        """Derive from the records at rest what is not kept in them: deprovisionings and days.
+
+        `refold_at`: a record here was cut back to the input prefix of this length, so that all are folded anew.
+        """
+        nothing_to_write = Touched()
+        customer = self.customer_record()
+        if customer is not None:
+            self._deprovisions = deprovisions_of(customer.facts)
+            self._replace_orders([], customer.orders, None, nothing_to_write)
+        for subscriber_id, held in self._subscribers.items():
+            assert isinstance(held, bytes)
+            record = decode_subscriber(held)
+            if refold_at is not None:
+                self._fold(record)
+                self._subscribers[subscriber_id] = encode_record(refold_at, record)
+            self._replace_intervals([], record.intervals, None, nothing_to_write)
+
+    # ---- inside
+
+    def _touch(self, subscriber_id: str, record: SubscriberRecord, touched: Touched) -> None:
+        self._subscribers[subscriber_id] = record
+        touched.subscribers.append((self, subscriber_id, record))
+
+    def _fold(self, record: SubscriberRecord) -> None:
+        timeline = fold_subscriber(record.facts, self._deprovisions)
+        record.intervals = timeline.intervals
+        record.user_id = timeline.user_id
+        record.workspace_id = timeline.workspace_id
+        record.anomalies = timeline.anomalies
+
+    def _refold(self, record: SubscriberRecord, closed_through_day: int | None, touched: Touched) -> bool:
+        """Fold a record anew and carry the change into the days; whether intervals or anomalies changed."""
+        intervals = record.intervals
+        anomalies = record.anomalies
+        self._fold(record)
+        changed = False
+        if record.anomalies != anomalies:
+            touched.anomalies += max(0, record.anomalies - anomalies)
+            changed = True
+        if record.intervals != intervals:
+            self._replace_intervals(intervals, record.intervals, closed_through_day, touched)
+            changed = True
+        return changed
+
+    def _refold_all(self, closed_through_day: int | None, touched: Touched) -> None:
+        for subscriber_id, held in self._subscribers.items():
+            if isinstance(held, bytes):
+                record = decode_subscriber(held)
+                if self._refold(record, closed_through_day, touched):
+                    self._touch(subscriber_id, record, touched)
+            else:
+                self._refold(held, closed_through_day, touched)
+
+    def _replace_orders(
+        self, old: list[Order], new: list[Order], closed_through_day: int | None, touched: Touched
+    ) -> None:
+        for sign, orders, others in ((-1, old, new), (1, new, old)):
+            for order in orders:
+                if order not in others:
+                    group = (order.location_id, order.item)
+                    self._day_map(group).add_quantity(order.day, sign * order.quantity_microdays)
+                    if closed_through_day is not None:
+                        self._restate(group, order.day, min(order.day, closed_through_day), touched)
+
+    def _replace_intervals(
+        self, old: Sequence[Interval], new: Sequence[Interval], closed_through_day: int | None, touched: Touched
+    ) -> None:
+        """Carry the difference of two lists of intervals into the days of their groups."""
+        if not old and len(new) == 1 and new[0].end_ms is None:
+            # A subscriber's first interval, which is what most events make.
+            interval = new[0]
+            group = (interval.location_id, interval.item)
+            start = microday(interval.start_ms)
+            self._day_map(group).add_point(start, 1)
+            if closed_through_day is not None:
+                self._restate(group, start // MICRODAYS_PER_DAY, closed_through_day, touched)
+            return
+        points: dict[Group, dict[int, int]] = {}
+        for sign, intervals, others in ((-1, old, new), (1, new, old)):
+            for interval in intervals:
+                if interval not in others:
+                    at = points.setdefault((interval.location_id, interval.item), {})
+                    start = microday(interval.start_ms)
+                    at[start] = at.get(start, 0) + sign
+                    if interval.end_ms is not None:
+                        end = microday(interval.end_ms)
+                        at[end] = at.get(end, 0) - sign
+        for group, counts in points.items():
+            day_map = self._day_map(group)
+            for point, count in counts.items():
+                if count:
+                    day_map.add_point(point, count)
+            if closed_through_day is not None:
+                self._restate_between(group, counts, closed_through_day, touched)
+
+    def _day_map(self, group: Group) -> DayMap:
+        day_map = self.groups.get(group)
+        if day_map is None:
+            # One string object per name, not one per customer.
+            day_map = self.groups[(group[0], sys.intern(group[1]))] = DayMap()
+        return day_map
+
+    def _restate_between(
+        self, group: Group, counts: dict[int, int], closed_through_day: int, touched: Touched
+    ) -> None:
+        """Note the closed days between the points of a change: those on which more or less is held than before."""
+        held = 0
+        since = 0
+        for point in sorted(counts):
+            if not counts[point]:
+                continue
+            day = point // MICRODAYS_PER_DAY
+            if held:
+                self._restate(group, since, min(day, closed_through_day), touched)
+            held += counts[point]
+            since = day
+        if held:
+            self._restate(group, since, closed_through_day, touched)
+
+    def _restate(self, group: Group, first_day: int, last_day: int, touched: Touched) -> None:
+        if first_day <= last_day:
+            by_group = touched.restated.setdefault((self.partner_id, self.customer_id), {})
+            by_group.setdefault(group, set()).update(range(first_day, last_day + 1))

@@ -1,0 +1,186 @@
+"""The fold: a subscriber's facts, in the order of rule 10, to its intervals. Rules 2, 5, 8, 9 and 11."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from schemas.entitlements import ADDON, PACKAGE, Interval
+from schemas.facts import UNCHANGED, CustomerFact, Kind, SubscriberFact, order_of
+
+_MOVED = int(Kind.MOVED)
+_PACKAGE_ASSIGNED = int(Kind.PACKAGE_ASSIGNED)
+_ADDON_ASSIGNED = int(Kind.ADDON_ASSIGNED)
+_PACKAGE_CHANGED = int(Kind.PACKAGE_CHANGED)
+_PACKAGE_REMOVED = int(Kind.PACKAGE_REMOVED)
+_ADDON_REMOVED = int(Kind.ADDON_REMOVED)
+_SUBSCRIBER_REMOVED = int(Kind.SUBSCRIBER_REMOVED)
+_CUSTOMER_DEPROVISIONED = int(Kind.CUSTOMER_DEPROVISIONED)
+_VOIDED = int(Kind.VOIDED)
+
+
+class Timeline(Struct, gc=False):
+    """What follows from a subscriber's facts: see `schemas.entitlements.SubscriberRecord`."""
+
+    intervals: list[Interval]
+    user_id: str | None
+    workspace_id: str | None
+    anomalies: int
+
+
+def fold_subscriber(facts: Sequence[SubscriberFact], deprovisions: Sequence[CustomerFact]) -> Timeline:
+    """The timeline of one subscriber from all its facts, in any order, and its customer's deprovisionings in force.
+
+    A pure function of the two sets: neither the order of arrival nor the fact's offsets matter.
+    """
+    if len(facts) == 1 and not deprovisions:
+        return _fold_only(facts[0])
+    return _fold_ordered(_in_force(facts, deprovisions))
+
+
+def _fold_only(fact: SubscriberFact) -> Timeline:
+    """The commonest case, a subscriber's first fact, without the machinery of the fold."""
+    kind = fact.kind
+    if kind in (_PACKAGE_ASSIGNED, _PACKAGE_CHANGED, _ADDON_ASSIGNED):
+        slot = ADDON if kind == _ADDON_ASSIGNED else PACKAGE
+        interval = Interval(slot, fact.item, fact.location_id or None, fact.time_ms, None)  # type: ignore[arg-type]
+        return Timeline([interval], fact.user_id, fact.workspace_id, 0)
+    return Timeline([], None, None, 1 if kind in (_PACKAGE_REMOVED, _ADDON_REMOVED, _SUBSCRIBER_REMOVED) else 0)
+
+
+def _in_force(
+    facts: Sequence[SubscriberFact], deprovisions: Sequence[CustomerFact]
+) -> list[SubscriberFact | CustomerFact]:
+    """The facts that count, in the order of rule 10: a voided one counts as never sent, and a void states nothing."""
+    voided = {(fact.voids_source, fact.voids_id) for fact in facts if fact.kind == _VOIDED}
+    counting: list[SubscriberFact | CustomerFact] = [
+        fact for fact in facts if fact.kind != _VOIDED and (fact.source, fact.id) not in voided
+    ]
+    counting += deprovisions
+    counting.sort(key=order_of)
+    return counting
+
+
+def _fold_ordered(facts: list[SubscriberFact | CustomerFact]) -> Timeline:
+    running = _Running()
+    user_id = workspace_id = None
+    anomalies = 0
+    previous: SubscriberFact | None = None
+    for fact in facts:
+        kind = fact.kind
+        now = fact.time_ms
+        if kind == _CUSTOMER_DEPROVISIONED:
+            running.end_all(now)
+            continue
+        assert type(fact) is SubscriberFact
+        if fact.location_id != UNCHANGED:
+            running.move(fact.location_id, now)
+        if kind in (_PACKAGE_ASSIGNED, _PACKAGE_CHANGED):
+            assert fact.item is not None
+            running.start_package(fact.item, now)
+            user_id, workspace_id = fact.user_id, fact.workspace_id
+            if previous is not None and _only_identity_orders(previous, fact):
+                anomalies += 1
+            previous = fact
+        elif kind == _ADDON_ASSIGNED:
+            assert fact.item is not None
+            running.start_addon(fact.item, now)
+            user_id, workspace_id = fact.user_id, fact.workspace_id
+        elif kind == _PACKAGE_REMOVED:
+            anomalies += not running.end_package(fact.item, now)
+        elif kind == _ADDON_REMOVED:
+            assert fact.item is not None
+            anomalies += not running.end_addon(fact.item, now)
+        elif kind == _SUBSCRIBER_REMOVED:
+            anomalies += not running.end_all(now)
+    return Timeline(running.intervals(), user_id, workspace_id, anomalies)
+
+
+def _only_identity_orders(one: SubscriberFact, other: SubscriberFact) -> bool:
+    """Two different assignments at one instant that nothing but (source, id) orders: an anomaly of rule 10."""
+    return (
+        one.time_ms == other.time_ms
+        and one.kind == other.kind
+        and one.sequence == other.sequence
+        and (one.item != other.item or one.location_id != other.location_id)
+    )
+
+
+class _Running:
+    """What a subscriber holds while the fold goes through its facts, and the intervals that have ended."""
+
+    __slots__ = ("_addons", "_ended", "_last", "_location_id", "_package", "_package_since")
+
+    def __init__(self) -> None:
+        self._location_id: str | None = None
+        self._package: str | None = None
+        self._package_since = 0
+        self._addons: dict[str, int] = {}
+        self._ended: list[Interval] = []
+        # Where the latest ended interval of a slot, item and location stands in `_ended`: intervals that touch
+        # and are equal are one (rule 11).
+        self._last: dict[tuple[int, str, str | None], int] = {}
+
+    def start_package(self, item: str, now: int) -> None:
+        if item == self._package:
+            return
+        self.end_package(None, now)
+        self._package = item
+        self._package_since = now
+
+    def start_addon(self, item: str, now: int) -> None:
+        self._addons.setdefault(item, now)
+
+    def end_package(self, item: str | None, now: int) -> bool:
+        """End the package, if it is the named one or none is named; whether something ended."""
+        package = self._package
+        if package is None or (item is not None and item != package):
+            return False
+        self._end(PACKAGE, package, self._package_since, now)
+        self._package = None
+        return True
+
+    def end_addon(self, item: str, now: int) -> bool:
+        since = self._addons.pop(item, None)
+        if since is None:
+            return False
+        self._end(ADDON, item, since, now)
+        return True
+
+    def end_all(self, now: int) -> bool:
+        ended = self.end_package(None, now)
+        for item in list(self._addons):
+            self.end_addon(item, now)
+            ended = True
+        return ended
+
+    def move(self, location_id: str | None, now: int) -> None:
+        """Go on at another location: what runs ends here and starts there (rule 8)."""
+        if location_id == self._location_id:
+            return
+        if self._package is not None:
+            self._end(PACKAGE, self._package, self._package_since, now)
+            self._package_since = now
+        for item, since in self._addons.items():
+            self._end(ADDON, item, since, now)
+            self._addons[item] = now
+        self._location_id = location_id
+
+    def intervals(self) -> list[Interval]:
+        """All intervals, ordered by start, slot and item."""
+        if self._package is not None:
+            self._end(PACKAGE, self._package, self._package_since, None)
+        for item, since in self._addons.items():
+            self._end(ADDON, item, since, None)
+        self._ended.sort(key=lambda interval: (interval.start_ms, interval.slot, interval.item))
+        return self._ended
+
+    def _end(self, slot: int, item: str, start_ms: int, end_ms: int | None) -> None:
+        if start_ms == end_ms:
+            return
+        what = (slot, item, self._location_id)
+        index = self._last.get(what)
+        if index is not None and self._ended[index].end_ms == start_ms:
+            self._ended[index] = Interval(slot, item, self._location_id, self._ended[index].start_ms, end_ms)
+            return
+        self._last[what] = len(self._ended)
+        self._ended.append(Interval(slot, item, self._location_id, start_ms, end_ms))

@@ -1,0 +1,191 @@
+"""The ledger: who owns which partition's state, and the order in which a batch becomes durable.
+
+The protocol, step by step, and what a crash after each step leaves:
+
+1. Apply the batch to the state in memory.              Nothing was written: the next owner reads the batch again.
+2. Write the changed records to `entitlements`, daily   Some of the outputs are in the log, all of a higher revision
+   rows and dead letters to theirs.                     than the watermark: the next owner cuts them back and writes them anew.
+3. If there were daily rows or dead letters, wait       As after 2. Without this step a watermark could stand in the log
+   until they are acknowledged.                         while a row, in another topic and partition, was lost.
+4. Write the watermark to the same `entitlements`       With the watermark in the log everything before it is too,
+   partition.                                           because one idempotent producer keeps the partition's order.
+5. Later, commit the group offset.                      Only monitoring reads it.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+
+from schemas.daily_usage import DailyRow, daily_row_key, encode_daily_row
+from schemas.dead_letters import headers_of
+from schemas.entitlements import WATERMARK_KEY, Watermark, decode_key, encode_record
+from schemas.topics import TopicNames
+from streams.core.partition import Applied, InputRecord, OutputRecord, PartitionState
+from streams.core.restore import Restore
+from streams.log import Log, LogFailed
+from streams.metrics import WorkerMetrics
+
+logger = logging.getLogger(__name__)
+
+#: A first close of a long history can hold many rows: they are encoded and handed over in pieces.
+_DAILY_ROWS_PER_WRITE = 20_000
+
+
+class _Owned:
+    """One partition that this process owns: its state, and where its log ends as far as we wrote it."""
+
+    __slots__ = ("confirmed_end", "expected_end", "foreign_from", "foreign_records", "state")
+
+    def __init__(self, state: PartitionState, log_end: int) -> None:
+        self.state = state
+        # The offset that our next record will get, if nobody else writes to the partition.
+        self.expected_end = log_end
+        # Everything of the log below it was read at restore, or written by us.
+        self.confirmed_end = log_end
+        # How many records of others the acknowledgements have shown so far, and where to look for the newest.
+        self.foreign_records = 0
+        self.foreign_from: int | None = None
+
+
+class Ledger:
+    """The states of the owned partitions. Its calls may come from two threads, one at a time."""
+
+    def __init__(self, log: Log, names: TopicNames, metrics: WorkerMetrics) -> None:
+        self._log = log
+        self._names = names
+        self._metrics = metrics
+        self._owned: dict[int, _Owned] = {}
+        self._durable: dict[int, int] = {}
+        self._generation: int | None = None
+        self._lock = threading.Lock()
+
+    def own(self, partitions: Iterable[int], generation: int) -> dict[int, int]:
+        """Own exactly these partitions from this generation on; the offset at which to read each of them on.
+
+        A state is kept only over consecutive generations: who missed one cannot know who wrote in between.
+        """
+        with self._lock:
+            wanted = set(partitions)
+            consecutive = self._generation is not None and generation - self._generation in (0, 1)
+            for partition in list(self._owned):
+                if partition not in wanted or not consecutive:
+                    del self._owned[partition]
+                    self._durable.pop(partition, None)
+            for partition in sorted(wanted - set(self._owned)):
+                self._owned[partition] = self._restore(partition)
+            self._generation = generation
+            self._metrics.owned(self._owned_states())
+            return {partition: owned.state.next_offset for partition, owned in self._owned.items()}
+
+    def apply(self, partition: int, first_offset: int, records: Sequence[InputRecord]) -> None:
+        """Take a batch that continues a partition, read from `first_offset` on, by the protocol above.
+
+        A batch of a partition that is no longer owned is left to its owner. LogFailed when the log cannot be
+        written, or a batch went missing between the fetch and the ledger.
+        """
+        with self._lock:
+            owned = self._owned.get(partition)
+            if owned is None:
+                return
+            if first_offset > owned.state.next_offset:
+                raise LogFailed(
+                    f"partition {partition}: the state ends at {owned.state.next_offset}, but the batch starts at "
+                    f"{first_offset}: records between would be lost"
+                )
+            if owned.foreign_from is not None:
+                self._heal(partition, owned)
+            while records:
+                applied = owned.state.apply(records)
+                self._write(partition, owned, applied)
+                self._metrics.applied(applied)
+                records = records[applied.taken :]
+            self._log.poll()
+
+    def durable_offsets(self) -> dict[int, int]:
+        """The acknowledged watermark of each owned partition: what the group offset may say (step 5)."""
+        self._log.poll()
+        return {partition: offset for partition, offset in self._durable.items() if partition in self._owned}
+
+    def states(self) -> dict[int, PartitionState]:
+        """The owned states, for looking at."""
+        return self._owned_states()
+
+    def finish(self) -> None:
+        """Wait until everything written is acknowledged: before leaving."""
+        with self._lock:
+            self._log.wait()
+
+    def _write(self, partition: int, owned: _Owned, applied: Applied) -> None:
+        names = self._names
+        if applied.entitlements:
+            self._log.write(names.entitlements, partition, applied.entitlements)
+        self._write_daily_rows(partition, applied.daily_rows)
+        for letter in applied.dead_letters:
+            self._log.write_with_headers(names.dead_letters, partition, letter.key, letter.value, headers_of(letter))
+        if applied.daily_rows or applied.dead_letters:
+            self._log.wait()
+        owned.expected_end += len(applied.entitlements)
+        self._write_watermark(partition, owned, applied.watermark)
+
+    def _write_daily_rows(self, partition: int, rows: list[DailyRow]) -> None:
+        for start in range(0, len(rows), _DAILY_ROWS_PER_WRITE):
+            piece: list[OutputRecord] = [
+                {"key": daily_row_key(row), "value": encode_daily_row(row)}
+                for row in rows[start : start + _DAILY_ROWS_PER_WRITE]
+            ]
+            self._log.write(self._names.daily_usage, partition, piece)
+
+    def _write_watermark(self, partition: int, owned: _Owned, watermark: Watermark) -> None:
+        expected = owned.expected_end
+        owned.expected_end += 1
+
+        def acknowledged(_: int, offset: int) -> None:
+            self._durable[partition] = max(watermark.next_offset, self._durable.get(partition, 0))
+            if offset - expected != owned.foreign_records:
+                # Somebody else wrote between our last watermark and this one.
+                owned.foreign_from = min(owned.confirmed_end, owned.foreign_from or owned.confirmed_end)
+                owned.foreign_records = offset - expected
+            owned.confirmed_end = offset + 1
+
+        record: OutputRecord = {"key": WATERMARK_KEY, "value": encode_record(watermark.next_offset, watermark)}
+        self._log.write_watermark(self._names.entitlements, partition, record, acknowledged)
+
+    def _heal(self, partition: int, owned: _Owned) -> None:
+        """Write again what a frozen former owner overwrote with stale values.
+
+        Its records have lower revisions and are ignored by every reader; but compaction keeps the *last* value
+        of a key, and would one day leave only the stale one. So each key that it wrote is written once more.
+        """
+        assert owned.foreign_from is not None
+        first, owned.foreign_from = owned.foreign_from, None
+        stale: dict[bytes, OutputRecord] = {}
+        for _, key, value in self._log.read(self._names.entitlements, partition, first):
+            owner = decode_key(key)
+            if owner is None:
+                continue
+            account = owned.state.accounts.get((owner.partner_id, owner.customer_id))
+            current = None if account is None else account.value_at_rest(owner.subscriber_id)
+            if current is not None and current != value:
+                stale[key] = {"key": key, "value": current}
+        logger.warning(
+            "partition %d: another owner wrote from offset %d of its log on; %d records written again",
+            partition,
+            first,
+            len(stale),
+        )
+        self._metrics.healed(len(stale))
+        if stale:
+            self._log.write(self._names.entitlements, partition, list(stale.values()))
+            owned.expected_end += len(stale)
+
+    def _restore(self, partition: int) -> _Owned:
+        with self._metrics.restoring(partition):
+            restore = Restore(self._names.package_assignments, partition)
+            end = 0
+            for offset, key, value in self._log.read(self._names.entitlements, partition):
+                restore.feed(key, value)
+                end = offset + 1
+            return _Owned(restore.finish(), end)
+
+    def _owned_states(self) -> dict[int, PartitionState]:
+        return {partition: owned.state for partition, owned in self._owned.items()}

@@ -1,0 +1,114 @@
+"""Faust's Kafka transport at batch speed: the agent gets one message per partition and fetch, not one per record.
+
+Faust decides who reads which partition, and what was read in a generation that is over is dropped; all else is
+the ledger's. Three hooks of faust-streaming's aiokafka driver are used, and `tests/streams/test_transport.py`
+fails when a new version changes them: `getmany`, `seek_to_committed`, `_to_message`'s message type.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
+from faust.transport.drivers.aiokafka import Transport as AIOKafkaTransport
+from faust.types import TP, ConsumerMessage
+from msgspec import Struct
+
+from streams.core.partition import InputRecord
+
+
+class Batch(Struct):
+    """What one fetch gave of one partition. `first_offset`: where the fetch began to read."""
+
+    partition: int
+    first_offset: int
+    records: list[InputRecord]
+
+
+class PartitionOwner(Protocol):
+    """Who holds the positions: the ledger."""
+
+    def own(self, partitions: set[int], generation: int) -> dict[int, int]: ...
+
+
+class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
+    """Yields a `Batch` as the value of one message per partition and fetch, from the ledger's position on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Where the next record of each partition is to be read; every record below was yielded.
+        self._positions: dict[TP, int] = {}
+        # Partitions of which a fetch was thrown away, so that the position must be sought again.
+        self._astray: set[TP] = set()
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message per partition that the next fetch has records of."""
+        await self._seek_astray()
+        fetched, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        for raw_tp, records in (fetched or {}).items():
+            tp = ensure_TP(raw_tp)
+            if not records:
+                continue
+            current = (
+                self.flow_active
+                and not self.should_stop
+                and generation == self.app.consumer_generation_id
+                and (active is None or tp in active or tp in self._buffered_partitions)
+                and tp in self._positions
+                and tp not in self._astray
+            )
+            if not current:
+                self._astray.add(tp)
+                continue
+            first_offset = self._positions[tp]
+            self._positions[tp] = records[-1].offset + 1
+            yield tp, self._batch_message(tp, Batch(tp.partition, first_offset, records), generation)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Own what is assigned, and read on where the ledger stands; the committed group offset is not asked."""
+        owner: PartitionOwner = self.transport.ledger
+        assignment = self.assignment()
+        generation = self.app.consumer_generation_id
+        by_partition = {tp.partition: ensure_TP(tp) for tp in assignment}
+        # In a thread, so that heartbeats and the event loop go on while a large partition is restored.
+        loop = asyncio.get_running_loop()
+        offsets = await loop.run_in_executor(None, owner.own, set(by_partition), generation)
+        positions = {by_partition[partition]: offset for partition, offset in offsets.items()}
+        await self.seek_wait(positions)
+        self._positions = dict(positions)
+        self._astray.clear()
+        return positions
+
+    async def _seek_astray(self) -> None:
+        for tp in list(self._astray):
+            self._astray.discard(tp)
+            position = self._positions.get(tp)
+            if position is not None and tp in self.assignment():
+                await self.seek_wait({tp: position})
+
+    def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
+        last = batch.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000.0,
+            1,
+            (),
+            None,
+            batch,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+
+class BatchTransport(AIOKafkaTransport):  # type: ignore[misc]
+    """The aiokafka transport with that consumer; `ledger` must be set before the app starts."""
+
+    Consumer = BatchConsumer
+    ledger: PartitionOwner

@@ -1,0 +1,180 @@
+"""The stream worker: a Faust app that hands each fetched batch to the ledger.
+
+Any failure of the ledger ends the process at once: the state is in the log, so stopping is always safe, and
+going on might not be. Exit codes: 0 stopped on request, 3 failed.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+from faust.serializers import codecs
+from faust.types import TP
+from msgspec import Struct
+from prometheus_client import start_http_server
+
+from schemas.instants import day_text
+from schemas.topics import TopicNames
+from streams.close_day import close_days, last_closable_day
+from streams.ledger import Ledger
+from streams.log import KafkaLog
+from streams.metrics import WorkerMetrics
+from streams.transport import Batch, BatchTransport
+
+logger = logging.getLogger(__name__)
+
+FAILED = 3
+_COMMIT_SECONDS = 0.5
+_CLOSE_CHECK_SECONDS = 60.0
+
+
+class WorkerSettings(Struct, frozen=True):
+    """Settings of one worker process.
+
+    `close_days`: whether the owner of partition 0 closes yesterday by itself, some minutes after midnight.
+    `metrics_port`: 0 takes any free port.
+    """
+
+    bootstrap_servers: str
+    topic_prefix: str = ""
+    group: str = "rtmeter-worker"
+    metrics_port: int | None = None
+    close_days: bool = True
+    session_timeout_seconds: float = 10.0
+
+
+class _AsIs(codecs.Codec):  # type: ignore[misc]
+    """The codec of batches: they are objects of this process, and never bytes."""
+
+    def _loads(self, s: Any) -> Any:
+        return s
+
+    def _dumps(self, obj: Any) -> Any:
+        return obj
+
+
+class Worker:
+    """One worker process: the app, its ledger, and what happens at start and stop."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._names = TopicNames.with_prefix(settings.topic_prefix)
+        self._metrics = WorkerMetrics()
+        self._ledger = Ledger(KafkaLog(settings.bootstrap_servers), self._names, self._metrics)
+        self._committed: dict[TP, int] = {}
+        self._app = self._make_app()
+
+    def run(self) -> int:
+        """Meter until SIGTERM or SIGINT; the exit code."""
+        if self._settings.metrics_port is not None:
+            server, _ = start_http_server(
+                self._settings.metrics_port, addr="127.0.0.1", registry=self._metrics.registry
+            )
+            logger.info("metrics on http://127.0.0.1:%d/metrics", server.server_port)
+        return asyncio.run(self._main())
+
+    async def _main(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._app.loop = loop
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await self._app.start()
+        background = [
+            asyncio.create_task(self._commit_for_monitoring()),
+            asyncio.create_task(self._close_days_in_time()),
+        ]
+        crashed = asyncio.create_task(self._app.wait_until_stopped())
+        asked = asyncio.create_task(stopping.wait())
+        await asyncio.wait([crashed, asked, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in background:
+            if task.done() and task.exception() is not None:
+                self._fail(task.exception())
+            task.cancel()
+        if not stopping.is_set():
+            self._fail(self._app.crash_reason or RuntimeError("the Kafka consumer stopped by itself"))
+        # Batches are applied whole, on this thread: what was begun is finished here. Then make it durable, say so
+        # to the group, and leave it, so that the next owner need not wait for a time-out.
+        self._ledger.finish()
+        await self._commit()
+        await self._app.stop()
+        return 0
+
+    def _make_app(self) -> faust.App:
+        settings = self._settings
+        codecs.register("rtmeter-batch", _AsIs())
+        app = faust.App(
+            f"{settings.topic_prefix}{settings.group}",
+            broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
+            store="memory://",
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            # One batch is worked on while the next waits: more would only be dropped at a rebalance.
+            stream_buffer_maxsize=2,
+            stream_wait_empty=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=4_194_304,
+            broker_session_timeout=settings.session_timeout_seconds,
+            broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+            broker_check_crcs=False,
+        )
+        app.finalize()
+        transport = BatchTransport(app.conf.broker_consumer, app)
+        transport.ledger = self._ledger
+        app.transport = transport
+        topic = app.topic(
+            self._names.package_assignments, value_serializer="rtmeter-batch", key_serializer="raw", acks=False
+        )
+
+        @app.agent(topic, name="meter")  # type: ignore[untyped-decorator]
+        async def meter(batches: Any) -> None:
+            async for batch in batches:
+                self._apply(batch)
+
+        return app
+
+    def _apply(self, batch: Batch) -> None:
+        try:
+            self._ledger.apply(batch.partition, batch.first_offset, batch.records)
+        except Exception as failure:
+            self._fail(failure)
+
+    async def _commit_for_monitoring(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        consumer = self._app.consumer
+        assigned = consumer.assignment()
+        offsets = {}
+        for partition, offset in self._ledger.durable_offsets().items():
+            tp = TP(self._names.package_assignments, partition)
+            if tp in assigned and self._committed.get(tp) != offset:
+                offsets[tp] = offset
+        if offsets and await consumer._commit(offsets):
+            self._committed.update(offsets)
+
+    async def _close_days_in_time(self) -> None:
+        """The owner of partition 0 closes yesterday for all: the record goes through the log as any other."""
+        while self._settings.close_days:
+            await asyncio.sleep(_CLOSE_CHECK_SECONDS)
+            state = self._ledger.states().get(0)
+            day = last_closable_day(datetime.now(UTC))
+            if state is not None and (state.watermark.closed_through_day or 0) < day:
+                logger.info("closing days through %s", day_text(day))
+                await asyncio.to_thread(
+                    close_days, self._settings.bootstrap_servers, self._names, day, datetime.now(UTC)
+                )
+        await asyncio.Event().wait()
+
+    def _fail(self, failure: BaseException | None) -> None:
+        logger.error("stopped, because going on could cost data: %s", failure, exc_info=failure)
+        sys.stderr.flush()
+        os._exit(FAILED)
