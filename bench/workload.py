@@ -5,18 +5,22 @@ one, a few per cent repeat an earlier event. Ids have the length of real ones (U
 """
 
 import random
+import sys
 import uuid
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 _PACKAGES = ("WEBEX_CALLING", "WEBEX_SUITE", "WEBEX_MEETINGS", "COMMON_AREA_CALLING", "CX_ESSENTIALS")
-_START_MS = 1_790_812_800_000  # 2026-10-01
+# A month in the past of every clock: events of the future are refused.
+_START_MS = 1_727_740_800_000  # 2024-10-01
 _MONTH_MS = 31 * 86_400_000
 
 
 class Workload(Struct, frozen=True):
-    """`events` in all, of which `duplicates` are byte-identical repeats; `subscribers` distinct ones."""
+    """`events` in all, of which `share_duplicates` are byte-identical repeats, and `share_changes` change or
+    remove the package of a subscriber that is there; each of the rest assigns a package to a new one.
+    """
 
     events: int
     subscribers_per_customer: int = 20
@@ -32,7 +36,7 @@ def _uuid(rng: random.Random) -> str:
 def _time(ms: int) -> str:
     days, rest = divmod(ms - _START_MS, 86_400_000)
     seconds, millis = divmod(rest, 1000)
-    return f"2026-10-{days + 1:02d}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{millis:03d}Z"
+    return f"2024-10-{days + 1:02d}T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{millis:03d}Z"
 
 
 def records(workload: Workload) -> Iterator[tuple[bytes, bytes]]:
@@ -75,3 +79,13 @@ def records(workload: Workload) -> Iterator[tuple[bytes, bytes]]:
         else:
             recent[rng.randrange(1000)] = record
         yield record
+
+
+def main() -> None:
+    """Write the events as lines, key and value parted by a tab: for a reader whose memory is to be measured."""
+    for key, value in records(Workload(int(sys.argv[1]))):
+        sys.stdout.buffer.write(key + b"\t" + value + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 _POM: Final = Path(__file__).resolve().parent.parent / "deploy" / "kafka" / "pom.xml"
 _POM_NAMESPACE: Final = {"m": "http://maven.apache.org/POM/4.0.0"}
@@ -29,8 +29,8 @@ class KafkaUnavailable(Exception):
 def kafka_version() -> str:
     """The Kafka version that `deploy/kafka/pom.xml` names; KafkaUnavailable without that file."""
     try:
-        root = ElementTree.parse(_POM).getroot()
-    except (OSError, ElementTree.ParseError) as error:
+        root = ET.parse(_POM).getroot()  # noqa: S314 - our own file
+    except (OSError, ET.ParseError) as error:
         raise KafkaUnavailable(f"{_POM} names the Kafka version but cannot be read: {error}") from error
     version = root.findtext("m:properties/m:kafka.version", namespaces=_POM_NAMESPACE)
     if not version:
@@ -83,7 +83,7 @@ def kafka_libs() -> Path:
 
 
 def _cache_folder() -> Path:
-    """rtmeter's folder in the user's cache. A relative XDG_CACHE_HOME is invalid, hence ignored."""
+    """The folder of rtmeter in the user's cache. A relative XDG_CACHE_HOME is invalid, hence ignored."""
     configured = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(configured) if os.path.isabs(configured) else Path.home() / ".cache"
     return base / "rtmeter"

@@ -5,7 +5,9 @@ in the contract's order of reasons, so that a good record never pays for the exp
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
+from typing import Protocol
 
 from msgspec import UNSET, Struct
 
@@ -35,6 +37,10 @@ from schemas.reasons import Reason, Refused
 HORIZON_MS = 946_684_800_000
 #: How far `time` may lie after the record's append time.
 FUTURE_TOLERANCE_MS = 300_000
+
+#: So many records are looked at together: few enough that they stay in the processor's cache, and that a bad one
+#: makes few others take the slow way.
+_DECODED_TOGETHER = 128
 
 _ITEM_NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}|[a-z][a-z0-9_]{0,63}", re.ASCII)
 _ITEM_CACHE: dict[str, str] = {}
@@ -69,6 +75,19 @@ Decoded = SubscriberEvent | CustomerEvent | DayClose
 _DECODER: EventDecoder[AssignmentEvent] = EventDecoder(AssignmentEvent)
 
 
+class AssignmentRecord(Protocol):
+    """A record of `package-assignments`. `timestamp`: the broker's append time in ms."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
 def decode_assignment(
     value: bytes | None, key: bytes | None, append_time_ms: int, offset: int, *, check_key: bool = True
 ) -> Decoded:
@@ -77,7 +96,30 @@ def decode_assignment(
     `append_time_ms` is the broker's append time; `offset` becomes part of the fact. `check_key=False` is for
     lines of a file, which have no key.
     """
-    event = _DECODER.decode(value)
+    return _stated(_DECODER.decode(value), key, append_time_ms, offset, check_key)
+
+
+def decode_assignments(records: Sequence[AssignmentRecord], *, check_key: bool = True) -> Iterator[Decoded | Refused]:
+    """What each record states, or why it is refused: as `decode_assignment`, at a lower cost for good records."""
+    for start in range(0, len(records), _DECODED_TOGETHER):
+        some = records[start : start + _DECODED_TOGETHER]
+        events = _DECODER.decode_good([record.value for record in some])
+        for record, event in zip(some, events or repeat(None)):
+            try:
+                yield _stated(
+                    _DECODER.decode(record.value) if event is None else event,
+                    record.key,
+                    record.timestamp,
+                    record.offset,
+                    check_key,
+                )
+            except Refused as refused:
+                yield refused
+
+
+def _stated(
+    event: AssignmentEvent, key: bytes | None, append_time_ms: int, offset: int, check_key: bool
+) -> Decoded:
     try:
         time_ms = parse_time_ms(event.time)
     except ValueError as error:

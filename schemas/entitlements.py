@@ -5,7 +5,7 @@ Value: eight bytes of revision, big-endian, then msgpack. The revision is the le
 that the record reflects; it stands first so that the newer of two values is found without decoding them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import Struct as Packed
 
 import msgspec
@@ -35,7 +35,7 @@ class Interval(Struct, frozen=True, array_like=True, gc=False):
     end_ms: int | None
 
 
-class SubscriberRecord(Struct, array_like=True):
+class SubscriberRecord(Struct, array_like=True, gc=False):
     """State of one subscriber: its facts (in order of offset) and what follows from them.
 
     `intervals` are ordered by start. `user_id` and `workspace_id` are the pair of the latest fact that carries
@@ -62,7 +62,7 @@ class Order(Struct, frozen=True, array_like=True, gc=False):
     quantity_microdays: int
 
 
-class CustomerRecord(Struct, array_like=True):
+class CustomerRecord(Struct, array_like=True, gc=False):
     """State of one customer under one partner: its facts (in order of offset) and what follows from them."""
 
     facts: list[CustomerFact]
@@ -118,6 +118,20 @@ def decode_key(key: bytes) -> RecordKey | None:
 def encode_record(revision: int, record: SubscriberRecord | CustomerRecord | Watermark) -> bytes:
     """The value of a record that reflects the input prefix of length `revision`."""
     return _REVISION.pack(revision) + _ENCODER.encode(record)
+
+
+def subscriber_key_encoder(partner_id: str, customer_id: str) -> Callable[[str], bytes]:
+    """A function from a customer's subscriber to its record key: `encode_key`, with the two first parts made once."""
+    before = encode_key((partner_id, customer_id))[:-1] + b","
+    encode = _KEY_ENCODER.encode
+    return lambda subscriber_id: before + encode(subscriber_id) + b"]"
+
+
+def record_encoder(revision: int) -> Callable[[SubscriberRecord | CustomerRecord], bytes]:
+    """A function from a record to its value at a revision: `encode_record`, with the revision made once."""
+    before = _REVISION.pack(revision)
+    encode = _ENCODER.encode
+    return lambda record: before + encode(record)
 
 
 def revision_of(value: bytes) -> int:

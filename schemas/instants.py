@@ -20,7 +20,11 @@ _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 # consulted once a minute of usage. Cleared rather than evicted, because a plain dict is the fastest cache.
 _MINUTE_CACHE: dict[str, int] = {}
 _MINUTE_CACHE_SIZE = 200_000
+# What may follow the minute in the commonest form: the seconds, then at most three digits of a fraction, in UTC.
 _SECOND_MS = {f"{second:02d}": second * 1000 for second in range(60)}
+_END_MS = {"Z": 0} | {
+    f".{number:0{digits}d}Z": number * 10 ** (3 - digits) for digits in (1, 2, 3) for number in range(10**digits)
+}
 
 
 def parse_time_ms(text: str) -> int:
@@ -28,16 +32,16 @@ def parse_time_ms(text: str) -> int:
 
     Seconds go to 59: a leap second is not an instant that this system can order.
     """
-    minute_ms = _MINUTE_CACHE.get(text[:17])
-    if minute_ms is not None and text[-1] == "Z":
-        second_ms = _SECOND_MS.get(text[17:19])
-        if second_ms is not None:
-            length = len(text)
-            if length == 20:
-                return minute_ms + second_ms
-            fraction = text[20:-1]
-            if text[19] == "." and fraction.isascii() and fraction.isdigit():
-                return minute_ms + second_ms + int(fraction[:3].ljust(3, "0"))
+    try:
+        return _MINUTE_CACHE[text[:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:]]
+    except KeyError:
+        pass
+    finer = text[23:-1]
+    if text[-1:] == "Z" and finer.isascii() and finer.isdigit():
+        try:
+            return _MINUTE_CACHE[text[:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:23] + "Z"]
+        except KeyError:
+            pass
     return _parse_any(text)
 
 

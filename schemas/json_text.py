@@ -6,6 +6,7 @@ Shared by both input topics. Covers the reasons that the text alone decides: `to
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -39,14 +40,27 @@ class EventDecoder(Generic[EventT]):
             raise Refused(Reason.NOT_JSON, "the record has no value")
         if len(value) > MAX_VALUE_BYTES:
             raise Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_VALUE_BYTES} are taken")
-        # Without an escape, a DEL or a byte above ASCII no string can hold a control character (raw ones below
-        # U+0020 are no JSON), nor can the text be invalid UTF-8: one look at the bytes replaces one per field.
-        if value.isascii() and b"\\" not in value and b"\x7f" not in value:
+        if _is_plain(value):
             try:
                 return self._fast.decode(value)  # type: ignore[no-any-return]
             except (msgspec.DecodeError, RecursionError):
                 pass
         return self._decode_with_reasons(value)
+
+    def decode_good(self, values: Sequence[bytes | None]) -> list[EventT] | None:
+        """The events of all values, at half the cost of `decode` for each; None if one of them is not plain and good."""
+        try:
+            text = b"".join(values)  # type: ignore[arg-type]
+        except TypeError:  # a record without a value
+            return None
+        # So long as all together are not too large, none is.
+        if len(text) > MAX_VALUE_BYTES or not _is_plain(text):
+            return None
+        decode = self._fast.decode
+        try:
+            return [decode(value) for value in values]  # type: ignore[arg-type]
+        except (msgspec.DecodeError, RecursionError):
+            return None
 
     def _decode_with_reasons(self, value: bytes) -> EventT:
         document = _parse(value)
@@ -71,6 +85,15 @@ class EventDecoder(Generic[EventT]):
                 wanted = "a string" if kind is str else "an object"
                 missing = "is missing" if name not in document else f"is not {wanted}"
                 raise Refused(Reason.NOT_CLOUDEVENT, f"{name} {missing}")
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether no string in it can hold a character that is refused, so that none need be looked at by itself.
+
+    Without an escape, a DEL or a byte above ASCII no string can hold a control character (raw ones below U+0020
+    are no JSON), nor can the text be invalid UTF-8.
+    """
+    return text.isascii() and b"\\" not in text and b"\x7f" not in text
 
 
 def _parse(value: bytes) -> Any:

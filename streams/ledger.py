@@ -20,7 +20,8 @@ from schemas.daily_usage import DailyRow, daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
 from schemas.entitlements import WATERMARK_KEY, Watermark, decode_key, encode_record
 from schemas.topics import TopicNames
-from streams.core.partition import Applied, InputRecord, OutputRecord, PartitionState
+from streams.core.account import OutputRecord
+from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
 from streams.log import Log, LogFailed
 from streams.metrics import WorkerMetrics
@@ -77,7 +78,7 @@ class Ledger:
             self._metrics.owned(self._owned_states())
             return {partition: owned.state.next_offset for partition, owned in self._owned.items()}
 
-    def apply(self, partition: int, first_offset: int, records: Sequence[InputRecord]) -> None:
+    def apply(self, partition: int, first_offset: int, records: Sequence[AssignmentRecord]) -> None:
         """Take a batch that continues a partition, read from `first_offset` on, by the protocol above.
 
         A batch of a partition that is no longer owned is left to its owner. LogFailed when the log cannot be

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from streams.core.partition import OutputRecord
+from streams.core.account import OutputRecord
 
 #: How long one call of the client library may take before we look whether the producer has failed.
 _POLL_SECONDS = 1.0

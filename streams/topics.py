@@ -118,7 +118,7 @@ def create_topics(
     if partitions < 1:
         raise ValueError(f"partitions is {partitions}, below 1")
     topics = {prefixed(prefix, topic.base_name): topic for topic in load_topics().values()}
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
 
     before = _existing(admin, topics)
     _verify(admin, topics, before, partitions)
@@ -144,7 +144,7 @@ def create_topics(
 
 def partition_count(bootstrap_servers: str, names: TopicNames) -> int:
     """How many partitions each of the co-partitioned topics has; TopicMismatch if missing or unequal."""
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
     found = _existing(admin, dict.fromkeys(names.co_partitioned))
     missing = [name for name in names.co_partitioned if name not in found]
     if missing:

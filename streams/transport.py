@@ -15,7 +15,7 @@ from faust.transport.drivers.aiokafka import Transport as AIOKafkaTransport
 from faust.types import TP, ConsumerMessage
 from msgspec import Struct
 
-from streams.core.partition import InputRecord
+from schemas.decode import AssignmentRecord
 
 
 class Batch(Struct):
@@ -23,7 +23,7 @@ class Batch(Struct):
 
     partition: int
     first_offset: int
-    records: list[InputRecord]
+    records: list[AssignmentRecord]
 
 
 class PartitionOwner(Protocol):

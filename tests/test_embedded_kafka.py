@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from rtmeter import kafka_jars
@@ -100,6 +100,7 @@ def test_the_count_on_the_broker_wins_over_the_count_asked_for() -> None:
 # Topics on a broker
 
 
+@pytest.mark.kafka
 def test_topics_are_created_as_their_files_describe_them(kafka: str, topic_prefix: str) -> None:
     made = create_topics(kafka, prefix=topic_prefix)
 
@@ -113,6 +114,7 @@ def test_topics_are_created_as_their_files_describe_them(kafka: str, topic_prefi
     assert partition_count(kafka, TopicNames.with_prefix(topic_prefix)) == 12
 
 
+@pytest.mark.kafka
 def test_creating_topics_twice_changes_nothing(kafka: str, topic_prefix: str) -> None:
     first = create_topics(kafka, prefix=topic_prefix, partitions=3)
     again = create_topics(kafka, prefix=topic_prefix, partitions=3)
@@ -121,6 +123,7 @@ def test_creating_topics_twice_changes_nothing(kafka: str, topic_prefix: str) ->
     assert [(state.name, state.partitions) for state in again] == [(state.name, state.partitions) for state in first]
 
 
+@pytest.mark.kafka
 def test_topics_that_are_there_keep_their_count_and_missing_ones_get_it(kafka: str, topic_prefix: str) -> None:
     create_by_hand(kafka, topic_prefix, PACKAGE_ASSIGNMENTS, partitions=5)
 
@@ -130,15 +133,17 @@ def test_topics_that_are_there_keep_their_count_and_missing_ones_get_it(kafka: s
     assert [state.name for state in made if not state.created] == [topic_prefix + PACKAGE_ASSIGNMENTS]
 
 
+@pytest.mark.kafka
 def test_unequal_counts_are_refused_before_anything_is_created(kafka: str, topic_prefix: str) -> None:
     create_by_hand(kafka, topic_prefix, PACKAGE_ASSIGNMENTS, partitions=5)
     create_by_hand(kafka, topic_prefix, DAILY_USAGE, partitions=6)
 
-    with pytest.raises(TopicMismatch, match="has 5.*has 6|has 6.*has 5"):
+    with pytest.raises(TopicMismatch, match=r"has 5.*has 6|has 6.*has 5"):
         create_topics(kafka, prefix=topic_prefix)
     assert topics_with(kafka, topic_prefix) == {topic_prefix + PACKAGE_ASSIGNMENTS, topic_prefix + DAILY_USAGE}
 
 
+@pytest.mark.kafka
 def test_a_topic_that_would_lose_data_is_refused_with_what_differs(kafka: str, topic_prefix: str) -> None:
     create_by_hand(kafka, topic_prefix, ENTITLEMENTS, partitions=12, **{"cleanup.policy": "delete"})
     create_by_hand(kafka, topic_prefix, CATALOG, partitions=2)
@@ -150,11 +155,13 @@ def test_a_topic_that_would_lose_data_is_refused_with_what_differs(kafka: str, t
     assert settings_of(kafka, topic_prefix + ENTITLEMENTS)["cleanup.policy"] == "delete"
 
 
+@pytest.mark.kafka
 def test_counting_partitions_of_topics_that_are_not_there_is_refused(kafka: str, topic_prefix: str) -> None:
     with pytest.raises(TopicMismatch, match="no such topic"):
         partition_count(kafka, TopicNames.with_prefix(topic_prefix))
 
 
+@pytest.mark.kafka
 def test_topics_take_records_as_large_as_the_contract_needs(kafka: str, topic_prefix: str) -> None:
     names = TopicNames.with_prefix(topic_prefix)
     create_topics(kafka, prefix=topic_prefix, partitions=1)
@@ -168,6 +175,7 @@ def test_topics_take_records_as_large_as_the_contract_needs(kafka: str, topic_pr
 # The broker's process
 
 
+@pytest.mark.kafka
 def test_a_killed_broker_starts_again_with_its_records_at_its_address(tmp_path: Path) -> None:
     sent = [b"%d" % number for number in range(1000)]
     with EmbeddedKafka(tmp_path) as broker:
@@ -183,6 +191,7 @@ def test_a_killed_broker_starts_again_with_its_records_at_its_address(tmp_path: 
         assert received(address, PACKAGE_ASSIGNMENTS, len(sent)) == sent
 
 
+@pytest.mark.kafka
 def test_a_broker_listens_on_loopback_only_and_in_a_session_of_its_own(tmp_path: Path) -> None:
     with EmbeddedKafka(tmp_path) as broker:
         assert broker.pid is not None
@@ -192,6 +201,7 @@ def test_a_broker_listens_on_loopback_only_and_in_a_session_of_its_own(tmp_path:
         assert os.getsid(broker.pid) == broker.pid  # the terminal's Ctrl-C goes to another session
 
 
+@pytest.mark.kafka
 def test_a_folder_has_one_broker_that_others_find_and_that_stop_ends(tmp_path: Path) -> None:
     assert running_bootstrap(tmp_path) is None
     broker = EmbeddedKafka(tmp_path)
@@ -201,7 +211,8 @@ def test_a_folder_has_one_broker_that_others_find_and_that_stop_ends(tmp_path: P
     starter.join()
     try:
         pid = broker.pid
-        assert broker.alive() and pid is not None
+        assert broker.alive()
+        assert pid is not None
         assert running_bootstrap(tmp_path) == broker.start()
         with pytest.raises(KafkaUnavailable, match="in use by another broker"):
             EmbeddedKafka(tmp_path).start()
@@ -214,6 +225,7 @@ def test_a_folder_has_one_broker_that_others_find_and_that_stop_ends(tmp_path: P
     broker.stop()  # twice is harmless
 
 
+@pytest.mark.kafka
 def test_a_broker_that_died_by_itself_can_be_stopped_and_started(tmp_path: Path) -> None:
     with EmbeddedKafka(tmp_path) as broker:
         first = broker.pid
@@ -229,6 +241,7 @@ def test_a_broker_that_died_by_itself_can_be_stopped_and_started(tmp_path: Path)
         assert is_gone(second)
 
 
+@pytest.mark.kafka
 def test_a_broker_ends_with_its_owner_even_when_that_is_killed(tmp_path: Path) -> None:
     folder = tmp_path / "a folder, with commas"
     with owner_in_another_process(folder) as (owner, pid):
@@ -240,19 +253,21 @@ def test_a_broker_ends_with_its_owner_even_when_that_is_killed(tmp_path: Path) -
         assert successor.alive()
 
 
+@pytest.mark.kafka
 def test_a_broker_that_cannot_start_says_so_with_its_log(tmp_path: Path) -> None:
     broker = EmbeddedKafka(tmp_path)
     broker.start()
     broker.stop()
     (tmp_path / "log" / "meta.properties").write_text("version=1\ncluster.id=other\nnode.id=77\n")
-    with pytest.raises(KafkaUnavailable, match="ended while starting(.|\n)*node"):
+    with pytest.raises(KafkaUnavailable, match=r"ended while starting(.|\n)*node"):
         broker.start()
     assert not broker.alive()
 
 
+@pytest.mark.kafka
 def test_a_start_that_takes_too_long_is_given_up_and_leaves_nothing(tmp_path: Path) -> None:
     broker = EmbeddedKafka(tmp_path)
-    with pytest.raises(KafkaUnavailable, match="did not answer within 0.2 s"):
+    with pytest.raises(KafkaUnavailable, match=r"did not answer within 0\.2 s"):
         broker.start(timeout=0.2)
     assert broker.pid is not None
     assert is_gone(broker.pid)
@@ -308,12 +323,24 @@ def test_a_failed_fetch_leaves_no_folder_that_looks_complete(tmp_path: Path, mon
     assert list((tmp_path / "cache").rglob("libs")) == []
 
 
+@pytest.mark.parametrize("cache_home", ["", "relative"])
+def test_an_invalid_cache_home_falls_back_to_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: str
+) -> None:
+    libs = tmp_path / ".cache" / "rtmeter" / f"kafka-{kafka_jars.kafka_version()}" / "libs"
+    libs.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_home)
+    assert kafka_jars.kafka_libs() == libs
+
+
 # What the tests above look with
 
 
 def settings_of(bootstrap: str, topic: str) -> dict[str, str]:
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    found = AdminClient({"bootstrap.servers": bootstrap}).describe_configs([resource])[resource].result(30)
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # by name: its requests fail once it is collected
+    found = admin.describe_configs([resource])[resource].result(30)
     return {name: entry.value for name, entry in found.items()}
 
 
@@ -324,16 +351,18 @@ def topics_with(bootstrap: str, prefix: str) -> set[str]:
 
 def create_by_hand(bootstrap: str, prefix: str, base: str, *, partitions: int, **settings: str) -> None:
     topic = NewTopic(prefix + base, partitions, 1, config={**load_topics()[base].config, **settings})
-    AdminClient({"bootstrap.servers": bootstrap}).create_topics([topic])[prefix + base].result(30)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([topic])[prefix + base].result(30)
     wait_until(lambda: prefix + base in topics_with(bootstrap, prefix), f"{base} is there")
 
 
 def send(bootstrap: str, topic: str, values: list[bytes]) -> None:
     """Write `values` to partition 0 and wait for each; KafkaException when one is refused."""
-    refused = []
+    refused: list[KafkaError | None] = []
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 20 * MIB, "delivery.timeout.ms": 30_000})
     for value in values:
-        producer.produce(topic, value, partition=0, on_delivery=lambda error, _: refused.append(error))
+        # With a key, for a compacted topic takes no record without.
+        producer.produce(topic, value, b"key", partition=0, on_delivery=lambda error, _: refused.append(error))
     producer.flush(30)
     assert len(refused) == len(values)
     for error in refused:

@@ -7,8 +7,9 @@ What a batch touches is decoded in its place, noted in `Touched`, and put back t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from typing import TypedDict
 
 from schemas.entitlements import (
     CustomerRecord,
@@ -19,6 +20,8 @@ from schemas.entitlements import (
     decode_subscriber,
     encode_key,
     encode_record,
+    record_encoder,
+    subscriber_key_encoder,
 )
 from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
 from streams.core.customer import deprovisions_of, fold_customer
@@ -28,6 +31,8 @@ from streams.core.grid import MICRODAYS_PER_DAY, microday
 
 #: A group within an account: (location, item).
 Group = tuple[str | None, str]
+#: So many more starts (negative: ends) of a group's intervals at a grid point.
+Change = tuple[Group, int, int]
 
 
 class Outcome(Enum):
@@ -42,6 +47,13 @@ class Outcome(Enum):
 METERED = Outcome.METERED
 DUPLICATE = Outcome.DUPLICATE
 CONFLICT = Outcome.CONFLICT
+
+
+class OutputRecord(TypedDict):
+    """A record of `entitlements`, shaped as the producer's batch call takes it so that nothing is copied."""
+
+    key: bytes
+    value: bytes
 
 
 class Touched:
@@ -83,18 +95,23 @@ class Account:
         """Take one fact about a subscriber into the state; say what it did."""
         held = self._subscribers.get(subscriber_id)
         if held is None:
-            record = SubscriberRecord([fact], [], None, None, 0)
+            # Three of four events: nothing to compare with, and no change but what the fact makes.
+            record = fold_subscriber([fact], self._deprovisions)
+            self._subscribers[subscriber_id] = record
+            touched.subscribers.append((self, subscriber_id, record))
+            touched.anomalies += record.anomalies
+            if record.intervals:
+                self._replace_intervals((), record.intervals, closed_through_day, touched)
+            return METERED
+        if type(held) is bytes:
+            record = decode_subscriber(held)
             self._touch(subscriber_id, record, touched)
         else:
-            if type(held) is bytes:
-                record = decode_subscriber(held)
-                self._touch(subscriber_id, record, touched)
-            else:
-                record = held  # type: ignore[assignment]
-            for known in record.facts:
-                if known.id == fact.id and known.source == fact.source:
-                    return DUPLICATE if same_subscriber_content(known, fact) else CONFLICT
-            record.facts.append(fact)
+            record = held  # type: ignore[assignment]
+        for known in record.facts:
+            if known.id == fact.id and known.source == fact.source:
+                return DUPLICATE if same_subscriber_content(known, fact) else CONFLICT
+        record.facts.append(fact)
         self._refold(record, closed_through_day, touched)
         return METERED
 
@@ -118,19 +135,6 @@ class Account:
         return METERED
 
     # ---- state out
-
-    def put_customer_to_rest(self, revision: int) -> tuple[bytes, bytes]:
-        """Record key and value of the touched customer record, which is at rest again afterwards."""
-        assert isinstance(self._customer, CustomerRecord)
-        self._customer = value = encode_record(revision, self._customer)
-        return encode_key((self.partner_id, self.customer_id)), value
-
-    def put_subscriber_to_rest(
-        self, subscriber_id: str, record: SubscriberRecord, revision: int
-    ) -> tuple[bytes, bytes]:
-        """Record key and value of a touched subscriber, which is at rest again afterwards."""
-        self._subscribers[subscriber_id] = value = encode_record(revision, record)
-        return encode_key((self.partner_id, self.customer_id, subscriber_id)), value
 
     def customer_record(self) -> CustomerRecord | None:
         """The customer's own record, if any fact about it came."""
@@ -184,11 +188,11 @@ class Account:
         touched.subscribers.append((self, subscriber_id, record))
 
     def _fold(self, record: SubscriberRecord) -> None:
-        timeline = fold_subscriber(record.facts, self._deprovisions)
-        record.intervals = timeline.intervals
-        record.user_id = timeline.user_id
-        record.workspace_id = timeline.workspace_id
-        record.anomalies = timeline.anomalies
+        folded = fold_subscriber(record.facts, self._deprovisions)
+        record.intervals = folded.intervals
+        record.user_id = folded.user_id
+        record.workspace_id = folded.workspace_id
+        record.anomalies = folded.anomalies
 
     def _refold(self, record: SubscriberRecord, closed_through_day: int | None, touched: Touched) -> bool:
         """Fold a record anew and carry the change into the days; whether intervals or anomalies changed."""
@@ -220,7 +224,8 @@ class Account:
             for order in orders:
                 if order not in others:
                     group = (order.location_id, order.item)
-                    self._day_map(group).add_quantity(order.day, sign * order.quantity_microdays)
+                    day_map = self.groups.get(group) or self._new_day_map(group)
+                    day_map.add_quantity(order.day, sign * order.quantity_microdays)
                     if closed_through_day is not None:
                         self._restate(group, order.day, min(order.day, closed_through_day), touched)
 
@@ -228,58 +233,81 @@ class Account:
         self, old: Sequence[Interval], new: Sequence[Interval], closed_through_day: int | None, touched: Touched
     ) -> None:
         """Carry the difference of two lists of intervals into the days of their groups."""
-        if not old and len(new) == 1 and new[0].end_ms is None:
-            # A subscriber's first interval, which is what most events make.
-            interval = new[0]
-            group = (interval.location_id, interval.item)
-            start = microday(interval.start_ms)
-            self._day_map(group).add_point(start, 1)
-            if closed_through_day is not None:
-                self._restate(group, start // MICRODAYS_PER_DAY, closed_through_day, touched)
-            return
-        points: dict[Group, dict[int, int]] = {}
-        for sign, intervals, others in ((-1, old, new), (1, new, old)):
-            for interval in intervals:
-                if interval not in others:
-                    at = points.setdefault((interval.location_id, interval.item), {})
-                    start = microday(interval.start_ms)
-                    at[start] = at.get(start, 0) + sign
-                    if interval.end_ms is not None:
-                        end = microday(interval.end_ms)
-                        at[end] = at.get(end, 0) - sign
-        for group, counts in points.items():
-            day_map = self._day_map(group)
-            for point, count in counts.items():
-                if count:
-                    day_map.add_point(point, count)
-            if closed_through_day is not None:
-                self._restate_between(group, counts, closed_through_day, touched)
+        changes = _changes_between(old, new)
+        for group, point, count in changes:
+            day_map = self.groups.get(group) or self._new_day_map(group)
+            day_map.add_point(point, count)
+        if closed_through_day is not None:
+            # Nearly always the change begins after the last closed day, and there is nothing to restate.
+            end_of_closed = (closed_through_day + 1) * MICRODAYS_PER_DAY
+            for _, point, _ in changes:
+                if point < end_of_closed:
+                    self._restate_changes(changes, closed_through_day, touched)
+                    break
 
-    def _day_map(self, group: Group) -> DayMap:
-        day_map = self.groups.get(group)
-        if day_map is None:
-            # One string object per name, not one per customer.
-            day_map = self.groups[(group[0], sys.intern(group[1]))] = DayMap()
+    def _new_day_map(self, group: Group) -> DayMap:
+        location_id, item = group
+        # One string object per name and place, not one per group.
+        group = (location_id and sys.intern(location_id), sys.intern(item))
+        day_map = self.groups[group] = DayMap()
         return day_map
 
-    def _restate_between(
-        self, group: Group, counts: dict[int, int], closed_through_day: int, touched: Touched
-    ) -> None:
+    def _restate_changes(self, changes: Iterable[Change], closed_through_day: int, touched: Touched) -> None:
         """Note the closed days between the points of a change: those on which more or less is held than before."""
-        held = 0
-        since = 0
-        for point in sorted(counts):
-            if not counts[point]:
-                continue
-            day = point // MICRODAYS_PER_DAY
+        by_group: dict[Group, dict[int, int]] = {}
+        for group, point, count in changes:
+            counts = by_group.setdefault(group, {})
+            counts[point] = counts.get(point, 0) + count
+        for group, counts in by_group.items():
+            held = 0
+            since = 0
+            for point in sorted(counts):
+                if not counts[point]:
+                    continue
+                day = point // MICRODAYS_PER_DAY
+                if held:
+                    self._restate(group, since, min(day, closed_through_day), touched)
+                held += counts[point]
+                since = day
             if held:
-                self._restate(group, since, min(day, closed_through_day), touched)
-            held += counts[point]
-            since = day
-        if held:
-            self._restate(group, since, closed_through_day, touched)
+                self._restate(group, since, closed_through_day, touched)
 
     def _restate(self, group: Group, first_day: int, last_day: int, touched: Touched) -> None:
         if first_day <= last_day:
             by_group = touched.restated.setdefault((self.partner_id, self.customer_id), {})
             by_group.setdefault(group, set()).update(range(first_day, last_day + 1))
+
+
+def put_to_rest(touched: Touched, revision: int) -> list[OutputRecord]:
+    """The records of all that was touched, which is at rest again afterwards."""
+    encode = record_encoder(revision)
+    written: list[OutputRecord] = []
+    for owner, account in touched.customers.items():
+        assert isinstance(account._customer, CustomerRecord)
+        account._customer = value = encode(account._customer)
+        written.append({"key": encode_key(owner), "value": value})
+    keys: dict[Account, Callable[[str], bytes]] = {}
+    for account, subscriber_id, record in touched.subscribers:
+        encode_key_of = keys.get(account)
+        if encode_key_of is None:
+            encode_key_of = keys[account] = subscriber_key_encoder(account.partner_id, account.customer_id)
+        account._subscribers[subscriber_id] = value = encode(record)
+        written.append({"key": encode_key_of(subscriber_id), "value": value})
+    return written
+
+
+def _changes_between(old: Sequence[Interval], new: Sequence[Interval]) -> list[Change]:
+    """What must be added to the days of the groups when one list of intervals takes another's place."""
+    if not old and len(new) == 1 and new[0].end_ms is None:
+        # A subscriber's first interval, which is what most events make.
+        interval = new[0]
+        return [((interval.location_id, interval.item), microday(interval.start_ms), 1)]
+    changes: list[Change] = []
+    for sign, intervals, others in ((-1, old, new), (1, new, old)):
+        for interval in intervals:
+            if interval not in others:
+                group = (interval.location_id, interval.item)
+                changes.append((group, microday(interval.start_ms), sign))
+                if interval.end_ms is not None:
+                    changes.append((group, microday(interval.end_ms), -sign))
+    return changes

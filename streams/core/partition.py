@@ -4,36 +4,15 @@
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypedDict
 
 from msgspec import Struct
 
 from schemas.daily_usage import DailyRow
 from schemas.dead_letters import DeadLetter
-from schemas.decode import DayClose, SubscriberEvent, decode_assignment
+from schemas.decode import AssignmentRecord, DayClose, SubscriberEvent, decode_assignments
 from schemas.entitlements import Watermark
 from schemas.reasons import Reason, Refused
-from streams.core.account import DUPLICATE, METERED, Account, Touched
-
-
-class InputRecord(Protocol):
-    """A record of `package-assignments`. `timestamp`: the broker's append time in ms."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-class OutputRecord(TypedDict):
-    """A record of `entitlements`, shaped as the producer's batch call takes it so that nothing is copied."""
-
-    key: bytes
-    value: bytes
+from streams.core.account import DUPLICATE, METERED, Account, OutputRecord, Touched, put_to_rest
 
 
 class Applied(Struct):
@@ -68,7 +47,7 @@ class PartitionState:
         """The length of the input prefix that this state reflects: the revision of what it writes."""
         return self.watermark.next_offset
 
-    def apply(self, records: Sequence[InputRecord]) -> Applied:
+    def apply(self, records: Sequence[AssignmentRecord]) -> Applied:
         """Apply records that follow on `next_offset`, in order; stop before a record that closes days.
 
         A close is the first record of the run that it stands in, always: so what a run writes about the closed
@@ -82,18 +61,13 @@ class PartitionState:
         next_offset = before.next_offset
         accounts = self.accounts
         touched = Touched()
-        check_keys = self._check_keys
-        for record in records:
+        for record, event in zip(records, decode_assignments(records, check_key=self._check_keys)):
             offset = record.offset
             if offset < next_offset:
                 taken += 1
                 continue
-            try:
-                event = decode_assignment(
-                    record.value, record.key, record.timestamp, offset, check_key=check_keys
-                )
-            except Refused as refused:
-                dead_letters.append(self._dead_letter(record, refused.reason, refused.detail))
+            if type(event) is Refused:
+                dead_letters.append(self._dead_letter(record, event.reason, event.detail))
                 next_offset = offset + 1
                 taken += 1
                 continue
@@ -142,19 +116,13 @@ class PartitionState:
             restated_days = len(daily_rows)
             if closed_through_day != before.closed_through_day:
                 daily_rows += self._closed_rows(before.closed_through_day, closed_through_day, next_offset)
-        entitlements: list[OutputRecord] = []
-        for account in touched.customers.values():
-            key, value = account.put_customer_to_rest(next_offset)
-            entitlements.append({"key": key, "value": value})
-        for account, subscriber_id, subscriber in touched.subscribers:
-            key, value = account.put_subscriber_to_rest(subscriber_id, subscriber, next_offset)
-            entitlements.append({"key": key, "value": value})
+        entitlements = put_to_rest(touched, next_offset)
         self.watermark = watermark
         return Applied(
             taken, entitlements, daily_rows, dead_letters, watermark, touched.anomalies, restated_days
         )
 
-    def _dead_letter(self, record: InputRecord, reason: Reason, detail: str) -> DeadLetter:
+    def _dead_letter(self, record: AssignmentRecord, reason: Reason, detail: str) -> DeadLetter:
         return DeadLetter(
             reason,
             detail,

@@ -1,0 +1,80 @@
+"""`rtmeter up`: the embedded pipeline in the foreground.
+
+Kafka (unless one is given), topics, N stream workers and a sink with the store, each a process of its own. What
+dies is started again: the state is in the log, so that costs time and never a number.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import KafkaException
+
+from rtmeter.children import Child
+from rtmeter.installation import Installation
+from rtmeter.progress import Progress, ProgressReader
+
+_WATCH_SECONDS = 0.2
+_READ_SECONDS = 0.5
+
+
+class Pipeline:
+    """The running parts of one installation."""
+
+    def __init__(self, children: list[Child], reader: ProgressReader) -> None:
+        self._children = children
+        self._reader = reader
+
+    def run(self, stop: threading.Event, *, drain: bool, show: Callable[[Progress], None]) -> bool:
+        """Keep everything up until `stop`, or with `drain` until nothing is left to meter or store; whether drained.
+
+        `show` is called with the progress, about twice a second. ChildFailed when a part does not stay up.
+        """
+        clear_readings = 0
+        next_reading = time.monotonic()
+        while not stop.wait(_WATCH_SECONDS):
+            for child in self._children:
+                child.watch()
+            if time.monotonic() < next_reading:
+                continue
+            next_reading = time.monotonic() + _READ_SECONDS
+            try:
+                progress = self._reader.read()
+            except KafkaException:
+                continue  # the broker is busy or restarting: the next reading will tell
+            show(progress)
+            # Twice, because what is metered between two readings is output that only the second one sees.
+            clear = progress.records_to_meter == 0 and progress.records_to_store == 0
+            clear_readings = clear_readings + 1 if clear else 0
+            if drain and clear_readings >= 2:
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def running(installation: Installation, workers: int, *, partitions: int, close_days: bool) -> Iterator[Pipeline]:
+    """The pipeline, started; everything it started has ended afterwards."""
+    logs = installation.log_folder
+    pids = installation.data_dir / "run"
+    for folder in (logs, pids):
+        folder.mkdir(parents=True, exist_ok=True)
+    with installation.kafka(partitions) as servers:
+        common = ["--bootstrap-servers", servers, "--topic-prefix", installation.topic_prefix]
+        common += ["--data-dir", str(installation.data_dir)]
+        closing = ["--close-days" if close_days else "--no-close-days"]
+        children = [
+            Child(f"worker-{n}", ["worker", *common, *closing], logs / f"worker-{n}.log", pids / f"worker-{n}.pid")
+            for n in range(1, workers + 1)
+        ]
+        children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid"))
+        try:
+            for child in children:
+                child.start()
+            yield Pipeline(children, ProgressReader(servers, installation.names, installation.topic_prefix))
+        finally:
+            # Workers first: what they still write, the sink may still store; what it does not, the next start will.
+            for child in children:
+                child.ask_to_stop()
+            for child in children:
+                child.wait_for_end()

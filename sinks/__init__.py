@@ -1,0 +1,1 @@
+"""Kafka to ClickHouse: tables, migrations, and the loop that fills them."""

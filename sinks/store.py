@@ -1,0 +1,136 @@
+"""The store: ClickHouse, embedded (chDB) or a server, behind the few calls that the project makes.
+
+One process at a time may open an embedded store. While a sink has it, others ask that process for reads
+through a Unix socket in the store's folder (`sinks.store_server`): `open_for_reading` finds out by itself.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+_ROWS_PER_BLOCK = 10_000
+_LOCK = "store.lock"
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be opened or asked now. The message says why and what to do."""
+
+
+class StoreFailed(Exception):
+    """The store refused a statement or the connection broke: try again later."""
+
+
+class ReadableStore(Protocol):
+    """What reports and status need."""
+
+    def query(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """All rows of a query. Strings come as text, `parameters` are bound by the engine (`{name:Type}`)."""
+
+    def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The same in blocks of rows, without holding all of them."""
+
+    def close(self) -> None: ...
+
+
+class Store:
+    """A ClickHouse client of this process: embedded or HTTP."""
+
+    def __init__(self, dsn: str, lock: int | None = None) -> None:
+        try:
+            # async_insert would acknowledge rows before they are stored.
+            self._client = clickhouse_connect.get_client(dsn=dsn, settings={"async_insert": 0})
+        except (ClickHouseError, OSError) as error:
+            raise StoreUnavailable(f"the store does not open: {error}") from error
+        self._dsn = dsn
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def command(self, sql: str) -> None:
+        """Run a statement that gives no rows."""
+        try:
+            self._client.command(sql)
+        except (ClickHouseError, OSError) as error:
+            raise StoreFailed(str(error)) from error
+
+    def query(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return [row for block in self.stream(sql, parameters) for row in block]
+
+    def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        try:
+            with self._client.query_row_block_stream(
+                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK}
+            ) as blocks:
+                for block in blocks:
+                    yield [tuple(row) for row in block]
+        except (ClickHouseError, OSError) as error:
+            raise StoreFailed(str(error)) from error
+
+    def insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[object]]) -> None:
+        """Insert one block, given by column; either all of it is stored or StoreFailed is raised (then insert again)."""
+        try:
+            self._client.insert(table, columns, column_names=list(names), column_oriented=True)
+        except (ClickHouseError, OSError) as error:
+            raise StoreFailed(str(error)) from error
+
+    def another_handle(self) -> "Store":
+        """A second client of the same engine, for another thread."""
+        return Store(self._dsn)
+
+    def close(self) -> None:
+        self._client.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def open_embedded(folder: Path) -> Store:
+    """Open the embedded store of a folder for this process alone; StoreUnavailable if another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreUnavailable(f"another process has the store in {folder} open") from None
+    return Store(f"chdb://{(folder / 'chdb').resolve()}", lock)
+
+
+def open_store(dsn: str | None, folder: Path) -> Store:
+    """The store for writing: a server's if a DSN is configured, else the embedded one of the folder."""
+    return open_embedded(folder) if dsn is None else Store(dsn)
+
+
+def open_for_reading(dsn: str | None, folder: Path) -> ReadableStore:
+    """The store for reading: as `open_store`, or through the process that has the embedded one open."""
+    from sinks.store_server import SOCKET, RemoteStore
+
+    if dsn is not None:
+        return Store(dsn)
+    if not (folder / "chdb").exists():
+        raise StoreUnavailable(f"there is no store in {folder} yet: run `rtmeter up` first")
+    for _ in range(50):
+        if (folder / SOCKET).exists():
+            try:
+                return RemoteStore(folder)
+            except OSError:
+                pass  # its process has ended: the store is free, or soon will be
+        try:
+            return open_embedded(folder)
+        except StoreUnavailable:
+            import time
+
+            time.sleep(0.1)
+    raise StoreUnavailable(f"another process has the store in {folder} open and does not answer")

@@ -1,0 +1,155 @@
+"""Reads of the embedded store for other processes of the same machine and user, over a Unix socket.
+
+The engine allows one process per folder, and that is the sink. So it answers `rtmeter report` and `rtmeter
+status` too. One request per connection; frames are a length and msgpack, rows come in blocks as they are read.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct as Packed
+from typing import Any
+
+import msgspec
+
+from sinks.store import Store, StoreFailed
+
+logger = logging.getLogger(__name__)
+
+SOCKET = "store.sock"
+_LENGTH = Packed(">I")
+_ANSWER_SECONDS = 600
+
+
+class Request(msgspec.Struct):
+    sql: str
+    parameters: dict[str, Any]
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """One frame: some rows; the last one has neither rows nor failure."""
+
+    rows: list[tuple[Any, ...]] = []
+    failure: str = ""
+
+
+def serve(store: Store, folder: Path) -> "StoreServer":
+    """Answer reads until `stop`; a socket left by a killed process is replaced."""
+    return StoreServer(store, folder)
+
+
+class StoreServer:
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._path = folder / SOCKET
+        self._path.unlink(missing_ok=True)
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.settimeout(_ANSWER_SECONDS)
+                with contextlib.suppress(OSError):  # the asker has gone: nothing to tell anyone
+                    _answer(self.request, store)
+
+        with _short_path(folder) as short:
+            self._server = _ThreadingUnixServer(f"{short}/{SOCKET}", Handler)
+        self._path.chmod(0o600)
+        threading.Thread(target=self._server.serve_forever, name="store-server", daemon=True).start()
+
+    def stop(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _ThreadingUnixServer(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+class RemoteStore:
+    """The store of another process of this machine, for reading; OSError if nobody answers there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connect().close()
+
+    def query(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return [row for block in self.stream(sql, parameters) for row in block]
+
+    def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        try:
+            with self._connect() as connection:
+                _send(connection, msgspec.msgpack.encode(Request(sql, parameters or {})))
+                while True:
+                    answer = msgspec.msgpack.decode(_receive(connection), type=Answer)
+                    if answer.failure:
+                        raise StoreFailed(answer.failure)
+                    if not answer.rows:
+                        return
+                    yield answer.rows
+        except OSError as error:
+            raise StoreFailed(f"the process that has the store open does not answer: {error}") from error
+
+    def close(self) -> None:
+        pass
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(_ANSWER_SECONDS)
+        try:
+            with _short_path(self._folder) as short:
+                connection.connect(f"{short}/{SOCKET}")
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+def _answer(connection: socket.socket, store: Store) -> None:
+    try:
+        request = msgspec.msgpack.decode(_receive(connection), type=Request)
+    except (ConnectionError, msgspec.DecodeError):
+        return
+    handle = store.another_handle()
+    try:
+        for rows in handle.stream(request.sql, request.parameters):
+            if rows:
+                _send(connection, msgspec.msgpack.encode(Answer(rows)))
+        _send(connection, msgspec.msgpack.encode(Answer()))
+    except StoreFailed as failure:
+        _send(connection, msgspec.msgpack.encode(Answer(failure=str(failure))))
+    finally:
+        handle.close()
+
+
+def _send(connection: socket.socket, frame: bytes) -> None:
+    connection.sendall(_LENGTH.pack(len(frame)) + frame)
+
+
+def _receive(connection: socket.socket) -> bytes:
+    (length,) = _LENGTH.unpack(_receive_exactly(connection, _LENGTH.size))
+    return _receive_exactly(connection, length)
+
+
+def _receive_exactly(connection: socket.socket, length: int) -> bytes:
+    pieces = []
+    while length:
+        piece = connection.recv(min(length, 1 << 20))
+        if not piece:
+            raise ConnectionError("the connection was closed in the middle of an answer")
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path) -> Iterator[str]:
+    """A path of a folder that is short enough for a Unix socket's address (108 bytes), however deep it is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
