@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
@@ -48,6 +47,7 @@ class RunTopics:
         self.prefix = prefix
         self.names = TopicNames.with_prefix(prefix)
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self._group_readers: dict[str, Consumer] = {}
 
     def create(self) -> None:
         create_topics(self.bootstrap, prefix=self.prefix, partitions=PARTITIONS)
@@ -84,19 +84,27 @@ class RunTopics:
         return [int(future.result().offset) for future in futures.values()]
 
     def committed(self, group: str) -> list[int]:
-        """The group's offset in each partition of `package-assignments`; 0 where it has none."""
+        """The group's offset in each partition of `package-assignments`; 0 where it has none.
+
+        By a consumer that names the group and never joins it. `AdminClient.list_consumer_group_offsets` ends the
+        process (SIGSEGV in rd_kafka_cgrp_op, librdkafka 2.16) when the group's coordinator is still loading.
+        """
         return _patiently(lambda: self._committed(group))
 
     def _committed(self, group: str) -> list[int]:
+        reader = self._group_readers.get(group)
+        if reader is None:
+            settings = {"bootstrap.servers": self.bootstrap, "group.id": group, "log_level": 0}
+            reader = self._group_readers[group] = Consumer(settings)
         topic = self.names.package_assignments
-        asked = ConsumerGroupTopicPartitions(
-            group, [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
-        )
-        (future,) = self._admin.list_consumer_group_offsets([asked], request_timeout=_SECONDS).values()
-        return [max(0, int(partition.offset)) for partition in future.result().topic_partitions]
+        asked = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        return [max(0, partition.offset) for partition in reader.committed(asked, timeout=_SECONDS)]
 
     def delete(self) -> None:
         """Delete every topic of the run, those that a library made for itself included."""
+        for reader in self._group_readers.values():
+            reader.close()
+        self._group_readers.clear()
         names = [name for name in self._admin.list_topics(timeout=_SECONDS).topics if self.prefix in name]
         for future in self._admin.delete_topics(names, request_timeout=_SECONDS).values():
             future.result()

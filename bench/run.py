@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from rich.console import Console
 
 from bench import quix_env
@@ -20,7 +21,7 @@ from bench.sides import Side, all_sides
 from bench.workload import Workload, records
 from rtmeter.kafka_server import EmbeddedKafka, KafkaUnavailable
 
-_RESULTS = Path(__file__).with_name("results") / "latest.json"
+_RESULTS = Path(__file__).with_name("results")
 _PARTS = ("ours", "faust", "quix", "limits", "state")
 _FILE_WIDTH = 170
 _LEAST_EVENTS_FOR_MEMORY = 500_000
@@ -42,13 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         results = _measure(options, console)
-    except (RunFailed, RuntimeError, KafkaUnavailable, TimeoutError, subprocess.SubprocessError) as failure:
+    except (
+        RunFailed,
+        RuntimeError,
+        KafkaException,
+        KafkaUnavailable,
+        TimeoutError,
+        subprocess.SubprocessError,
+    ) as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
         return 1
     # A file or a pipe has no width, and 80 columns would break every cell.
     show(results, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
-    write_json(results, _RESULTS)
-    console.print(f"written to {_RESULTS}")
+    # A short run must not take the place of one that says how fast things are.
+    path = _RESULTS / ("short.json" if options.short else "latest.json")
+    write_json(results, path)
+    console.print(f"written to {path}")
     return 0
 
 

@@ -49,7 +49,9 @@ def _account_rows(request: ReportRequest, account: Account, owner: Owner) -> Ite
     external_id = (customer.external_id if customer else None) or ""
     shown = request.report_type
 
-    def row(item: str, location_id: str | None, first: int, last: int, quantity: int, who: tuple[str, str, str]):  # type: ignore[no-untyped-def]
+    def row(
+        item: str, location_id: str | None, first: int, last: int, quantity: int, who: tuple[str, str, str]
+    ) -> UsageRow:
         if shown is ReportType.PARTNER:
             return UsageRow(account.partner_id, subscription_id, item, "", "", "", "", "", "", first, last, quantity)
         return UsageRow(

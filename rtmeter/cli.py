@@ -10,9 +10,9 @@ from typing import Annotated, Optional
 import typer
 from confluent_kafka import KafkaException
 
+from billing.from_store import open_days, report_from_store
 from billing.meter import Metered
-from billing.queries import report_query
-from billing.report import NotAChild, ReportRequest, UsageRow, owners_of, write_csv
+from billing.report import NotAChild
 from rtmeter import options
 from rtmeter.children import ChildFailed, stop_requested
 from rtmeter.emit import Emitter
@@ -20,7 +20,7 @@ from rtmeter.installation import Installation
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.lines import read_lines
 from rtmeter.output import list_refused, progress_bar, say, write_result
-from schemas.instants import day_of_ms, day_text
+from schemas.instants import day_of_ms
 from sinks.store import StoreFailed, StoreUnavailable, open_for_reading
 from streams.log import LogFailed
 from streams.topics import TopicMismatch
@@ -81,7 +81,9 @@ def main() -> None:
 @app.command()
 def up(
     workers: Annotated[int, typer.Option(min=1, help="Stream worker processes.")] = 1,
-    drain: Annotated[bool, typer.Option("--drain", help="Stop when all input is metered, stored and committed.")] = False,
+    drain: Annotated[
+        bool, typer.Option("--drain", help="Stop when all input is metered, stored and committed.")
+    ] = False,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of topics that are not there yet.")] = 12,
     data_dir: options.DataDir = DEFAULT_DATA_DIR,
     bootstrap_servers: options.BootstrapServers = None,
@@ -162,7 +164,9 @@ def worker(
 
 @app.command()
 def sink(
-    cluster: Annotated[str, typer.Option(envvar="RTMETER_CLICKHOUSE_CLUSTER", help="Create the tables on this cluster.")] = "",
+    cluster: Annotated[
+        str, typer.Option(envvar="RTMETER_CLICKHOUSE_CLUSTER", help="Create the tables on this cluster.")
+    ] = "",
     metrics_port: options.MetricsPort = 0,
     data_dir: options.DataDir = DEFAULT_DATA_DIR,
     bootstrap_servers: options.BootstrapServers = None,
@@ -251,9 +255,6 @@ def report(
 
     Example: rtmeter report --type CUSTOMER --partner acme --start 2026-10-01 --end 2026-10-31 --output october.csv
     """
-    from billing.queries import PROGRESS
-    from sinks.sink import load_catalog
-
     today = day_of_ms(options.now_ms())
     oldest = options.oldest_day(datetime.now(UTC).date())
     request = options.report_request(
@@ -261,12 +262,11 @@ def report(
     )
     store = open_for_reading(clickhouse_dsn, data_dir / "store")
     try:
-        catalog = load_catalog(store)
-        query = report_query(request, owners_of(request, catalog))
-        for note in _open_days(store.query(PROGRESS), request):
-            say(note)
-        rows = (UsageRow(*row) for block in store.stream(query.sql, query.parameters) for row in block)
-        write_result(write_csv(request, rows, catalog), output)
+        pieces = report_from_store(store, request)
+        note = open_days(store, request)
+        if note is not None:
+            say(f"rtmeter: note: {note} (rtmeter close-day)")
+        write_result(pieces, output)
     finally:
         store.close()
 
@@ -282,7 +282,7 @@ def meter(
     internal: options.Internal = False,
     output: options.Output = None,
     received_at: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="Stands for the time at which all lines arrived, RFC 3339. Default: now.", metavar="TIME"),
     ] = None,
 ) -> None:
@@ -324,7 +324,7 @@ def status(
 @app.command()
 def demo(
     data_dir: Annotated[
-        Optional[Path],  # noqa: UP007, UP045
+        Optional[Path],  # noqa: UP045
         typer.Option(help="Keep everything in this folder. Default: ./rtmeter-demo, made anew."),
     ] = None,
     subscribers: Annotated[int, typer.Option(min=50, help="About how many subscribers the month has.")] = 4000,
@@ -342,28 +342,14 @@ def demo(
 def _running_kafka(installation: Installation) -> str:
     servers = installation.reachable_kafka()
     if servers is None:
-        raise typer.BadParameter("no Kafka is given, and none runs in the data folder", param_hint="--bootstrap-servers")
+        raise typer.BadParameter(
+            "no Kafka is given, and none runs in the data folder", param_hint="--bootstrap-servers"
+        )
     return servers
 
 
-def _open_days(progress: list[tuple[object, ...]], request: ReportRequest) -> list[str]:
-    """What a reader must know: days of the period that some partition has not closed yet."""
-    closed = [row[2] for row in progress]
-    unclosed = sum(day is None or day < request.last_day for day in closed)  # type: ignore[operator]
-    if not unclosed:
-        return []
-    return [
-        f"rtmeter: note: {unclosed} of {len(closed)} partitions have not closed all days through "
-        f"{day_text(request.last_day)}; PARTNER and CUSTOMER reports hold closed days only (rtmeter close-day)"
-    ]
-
-
 def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Faust's own start and stop lines say nothing about the metering.
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-
-

@@ -42,6 +42,7 @@ _SHUTDOWN_SECONDS: Final = 20.0
 _SHOWN_LOG_LINES: Final = 20
 _PORT_TAKEN: Final = "Address already in use"
 
+
 @dataclass(frozen=True, slots=True)
 class _Ports:
     """The two loopback ports of a broker: for clients, and for its own controller."""

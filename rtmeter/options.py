@@ -13,12 +13,14 @@ DataDir = Annotated[
     Path, typer.Option(envvar="RTMETER_DATA_DIR", help="Folder of the embedded Kafka, the store and the logs.")
 ]
 BootstrapServers = Annotated[
-    Optional[str],  # noqa: UP007, UP045 - typer reads it
-    typer.Option(envvar="RTMETER_BOOTSTRAP_SERVERS", help="A Kafka to use, host:port[,...]. Default: the embedded one."),
+    Optional[str],  # noqa: UP045 - typer reads it
+    typer.Option(
+        envvar="RTMETER_BOOTSTRAP_SERVERS", help="A Kafka to use, host:port[,...]. Default: the embedded one."
+    ),
 ]
 TopicPrefix = Annotated[str, typer.Option(envvar="RTMETER_TOPIC_PREFIX", help="Put before every topic's name.")]
 StoreDsn = Annotated[
-    Optional[str],  # noqa: UP007, UP045
+    Optional[str],  # noqa: UP045
     typer.Option(
         "--clickhouse-dsn",
         envvar="RTMETER_CLICKHOUSE_DSN",
@@ -26,18 +28,22 @@ StoreDsn = Annotated[
     ),
 ]
 MetricsPort = Annotated[
-    Optional[int],  # noqa: UP007, UP045
-    typer.Option(envvar="RTMETER_METRICS_PORT", help="Serve Prometheus metrics on this loopback port; 0: any free one."),
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        envvar="RTMETER_METRICS_PORT", help="Serve Prometheus metrics on this loopback port; 0: any free one."
+    ),
 ]
 Files = Annotated[list[Path], typer.Argument(help="JSON Lines of events; - for standard input.", metavar="FILE...")]
 
-Type = Annotated[ReportType, typer.Option("--type", help="One row per partner, customer or user and service.", case_sensitive=False)]
+Type = Annotated[
+    ReportType, typer.Option("--type", help="One row per partner, customer or user and service.", case_sensitive=False)
+]
 Partner = Annotated[str, typer.Option(help="The partner's org id.", metavar="ORG")]
-SubPartner = Annotated[Optional[str], typer.Option(help="Only this sub-partner of the partner.", metavar="ORG")]  # noqa: UP007, UP045
+SubPartner = Annotated[Optional[str], typer.Option(help="Only this sub-partner of the partner.", metavar="ORG")]  # noqa: UP045
 Start = Annotated[str, typer.Option(help="First day, YYYY-MM-DD.", metavar="DAY")]
 End = Annotated[str, typer.Option(help="Last day, included; before today.", metavar="DAY")]
 Internal = Annotated[bool, typer.Option("--internal", help="Internal customers too.")]
-Output = Annotated[Optional[Path], typer.Option(help="Write to this file instead of standard output.", metavar="FILE")]  # noqa: UP007, UP045
+Output = Annotated[Optional[Path], typer.Option(help="Write to this file instead of standard output.", metavar="FILE")]  # noqa: UP045
 
 _YEARS = 5
 

@@ -1,16 +1,21 @@
 """How far the pipeline has come: per partition, input end, metered, stored."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+import tenacity
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.topics import TopicName, TopicNames
+from sinks.store import ReadableStore
 from streams.topics import partition_count
 
 WORKER_GROUP = "rtmeter-worker"
-SINK_GROUP = "rtmeter-sink"
 _REQUEST_SECONDS = 30.0
+_RETRY_SECONDS = 0.2
+
+_PASSING = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
 
 Offsets = dict[tuple[str, int], int]
 
@@ -51,8 +56,14 @@ class Progress:
 
     @property
     def records_to_store(self) -> int:
-        """Records of all topics that no sink has stored and committed."""
+        """Records of all topics that are not in the store."""
         return sum(max(0, end - self.stored.get(key, 0)) for key, end in self.ends.items())
+
+
+def stored_positions(store: ReadableStore) -> Offsets:
+    """How far each topic's rows are in the store: what the sinks' group has committed says nothing about the rows."""
+    found = store.query("SELECT topic, partition, revision FROM sink_positions FINAL")
+    return {(topic, partition): offset for topic, partition, offset in found}
 
 
 class ProgressReader:
@@ -61,12 +72,9 @@ class ProgressReader:
     def __init__(self, bootstrap_servers: str, names: TopicNames, prefix: str) -> None:
         quiet = {"bootstrap.servers": bootstrap_servers, "log_level": 2}
         self._admin = AdminClient(quiet)
-        # Consumers that never join: the admin client's own call for committed offsets can wait for ever while a
+        # A consumer that never joins: the admin client's own call for committed offsets can wait for ever while the
         # group's coordinator is loading.
-        self._groups = {
-            group: Consumer({**quiet, "group.id": prefix + group, "enable.auto.commit": False})
-            for group in (WORKER_GROUP, SINK_GROUP)
-        }
+        self._workers = Consumer({**quiet, "group.id": prefix + WORKER_GROUP, "enable.auto.commit": False})
         self._names = names
         count = partition_count(bootstrap_servers, names)
         self._keys: list[tuple[TopicName, int]] = [
@@ -74,19 +82,36 @@ class ProgressReader:
         ]
         self._keys.append((names.catalog, 0))
 
-    def read(self) -> Progress:
-        """The progress now; KafkaException while the broker cannot tell. What is committed is read before the ends, so that a lag is never hidden."""
-        input_topic = self._names.package_assignments
-        metered = self._committed(WORKER_GROUP, [key for key in self._keys if key[0] == input_topic])
-        stored = self._committed(SINK_GROUP, self._keys)
-        return Progress(self._names, self._ends(), metered, stored)
+    def read(self, stored: Callable[[], Offsets]) -> Progress:
+        """The progress now; KafkaException while the broker cannot tell.
 
-    def _committed(self, group: str, keys: list[tuple[TopicName, int]]) -> Offsets:
-        found = self._groups[group].committed([TopicPartition(*key) for key in keys], timeout=_REQUEST_SECONDS)
+        What was metered and stored is asked before the ends, so that a lag is never hidden.
+        """
+        metered = self._metered()
+        return Progress(self._names, metered=metered, stored=stored(), ends=self._ends())
+
+    def _metered(self) -> Offsets:
+        topic = self._names.package_assignments
+        wanted = [TopicPartition(*key) for key in self._keys if key[0] == topic]
+        # A broker that has just started answers "not coordinator" for a moment.
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=tenacity.stop_after_delay(_REQUEST_SECONDS),
+            wait=tenacity.wait_fixed(_RETRY_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                found = self._workers.committed(wanted, timeout=_REQUEST_SECONDS)
         return {(part.topic, part.partition): max(0, part.offset) for part in found}
 
     def _ends(self) -> Offsets:
         futures = self._admin.list_offsets(
             {TopicPartition(*key): OffsetSpec.latest() for key in self._keys}, request_timeout=_REQUEST_SECONDS
         )
-        return {(part.topic, part.partition): future.result(_REQUEST_SECONDS).offset for part, future in futures.items()}
+        return {
+            (part.topic, part.partition): future.result(_REQUEST_SECONDS).offset for part, future in futures.items()
+        }
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and bool(error.args[0].retriable() or error.args[0].code() in _PASSING)

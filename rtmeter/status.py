@@ -5,7 +5,7 @@ from rich.table import Table
 
 from billing.queries import DEAD_LETTERS_BY_REASON, PROGRESS
 from rtmeter.installation import Installation
-from rtmeter.progress import ProgressReader
+from rtmeter.progress import Offsets, ProgressReader, stored_positions
 from schemas.instants import day_text
 from sinks.store import StoreUnavailable, open_for_reading
 
@@ -13,10 +13,9 @@ from sinks.store import StoreUnavailable, open_for_reading
 def show_status(installation: Installation) -> None:
     """Print the tables to standard output."""
     console = Console(highlight=False)
-    with installation.kafka() as servers:
-        progress = ProgressReader(servers, installation.names, installation.topic_prefix).read()
     closed: dict[int, int | None] = {}
     refused: list[tuple[str, int]] = []
+    stored: Offsets = {}
     try:
         store = open_for_reading(installation.store_dsn, installation.store_folder)
     except StoreUnavailable as nothing_yet:
@@ -25,8 +24,11 @@ def show_status(installation: Installation) -> None:
         try:
             closed = {row[0]: row[2] for row in store.query(PROGRESS)}
             refused = [(row[0], row[1]) for row in store.query(DEAD_LETTERS_BY_REASON)]
+            stored = stored_positions(store)
         finally:
             store.close()
+    with installation.kafka() as servers:
+        progress = ProgressReader(servers, installation.names, installation.topic_prefix).read(lambda: stored)
 
     table = Table("partition", "input end", "metered", "stored", "closed through", title="package-assignments")
     for part in progress.partitions:

@@ -13,7 +13,8 @@ from confluent_kafka import KafkaException
 
 from rtmeter.children import Child
 from rtmeter.installation import Installation
-from rtmeter.progress import Progress, ProgressReader
+from rtmeter.progress import Offsets, Progress, ProgressReader, stored_positions
+from sinks.store import StoreFailed, StoreUnavailable, open_while_sinking
 
 _WATCH_SECONDS = 0.2
 _READ_SECONDS = 0.5
@@ -22,9 +23,10 @@ _READ_SECONDS = 0.5
 class Pipeline:
     """The running parts of one installation."""
 
-    def __init__(self, children: list[Child], reader: ProgressReader) -> None:
+    def __init__(self, children: list[Child], reader: ProgressReader, installation: Installation) -> None:
         self._children = children
         self._reader = reader
+        self._installation = installation
 
     def run(self, stop: threading.Event, *, drain: bool, show: Callable[[Progress], None]) -> bool:
         """Keep everything up until `stop`, or with `drain` until nothing is left to meter or store; whether drained.
@@ -40,9 +42,10 @@ class Pipeline:
                 continue
             next_reading = time.monotonic() + _READ_SECONDS
             try:
-                progress = self._reader.read()
-            except KafkaException:
-                continue  # the broker is busy or restarting: the next reading will tell
+                progress = self._reader.read(self._stored)
+            except (KafkaException, StoreUnavailable, StoreFailed):
+                clear_readings = 0
+                continue  # busy or starting: the next reading will tell
             show(progress)
             # Twice, because what is metered between two readings is output that only the second one sees.
             clear = progress.records_to_meter == 0 and progress.records_to_store == 0
@@ -50,6 +53,14 @@ class Pipeline:
             if drain and clear_readings >= 2:
                 return True
         return False
+
+    def _stored(self) -> Offsets:
+        """What the sink has stored, as its store says."""
+        store = open_while_sinking(self._installation.store_dsn, self._installation.store_folder)
+        try:
+            return stored_positions(store)
+        finally:
+            store.close()
 
 
 @contextlib.contextmanager
@@ -67,11 +78,15 @@ def running(installation: Installation, workers: int, *, partitions: int, close_
             Child(f"worker-{n}", ["worker", *common, *closing], logs / f"worker-{n}.log", pids / f"worker-{n}.pid")
             for n in range(1, workers + 1)
         ]
+        if installation.store_dsn is not None:
+            common += ["--clickhouse-dsn", installation.store_dsn]
         children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid"))
         try:
             for child in children:
                 child.start()
-            yield Pipeline(children, ProgressReader(servers, installation.names, installation.topic_prefix))
+            yield Pipeline(
+                children, ProgressReader(servers, installation.names, installation.topic_prefix), installation
+            )
         finally:
             # Workers first: what they still write, the sink may still store; what it does not, the next start will.
             for child in children:

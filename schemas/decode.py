@@ -126,7 +126,7 @@ def _stated(
         raise Refused(Reason.BAD_FIELD, f"time: {error}") from None
     build, kind = _BUILDERS[type(event)]
     decoded = build(kind, event, time_ms, offset)
-    if check_key and key != (decoded.customer_id.encode() if type(decoded) is not DayClose else None):
+    if check_key and key != (None if type(decoded) is DayClose else decoded.customer_id.encode()):  # type: ignore[union-attr]
         raise _key_mismatch(decoded, key)
     if time_ms > append_time_ms + FUTURE_TOLERANCE_MS:
         raise Refused(

@@ -23,7 +23,7 @@ _MINUTE_CACHE_SIZE = 200_000
 # What may follow the minute in the commonest form: the seconds, then at most three digits of a fraction, in UTC.
 _SECOND_MS = {f"{second:02d}": second * 1000 for second in range(60)}
 _END_MS = {"Z": 0} | {
-    f".{number:0{digits}d}Z": number * 10 ** (3 - digits) for digits in (1, 2, 3) for number in range(10**digits)
+    f".{ms:03d}"[: 1 + digits] + "Z": ms for digits, unit_ms in ((1, 100), (2, 10), (3, 1)) for ms in range(0, 1000, unit_ms)
 }
 
 

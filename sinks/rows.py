@@ -183,13 +183,17 @@ def entitlement_blocks(records: Sequence[SinkRecord]) -> list[Block]:
 def catalog_blocks(versions: Sequence[CatalogVersion]) -> list[Block]:
     """Versions of catalog entries."""
     rows = [
-        (v.key, v.offset, v.time_ms, v.sequence, v.source, v.id, msgspec.json.encode(v.data).decode())
-        for v in versions
+        (v.key, v.offset, v.time_ms, v.sequence, v.source, v.id, msgspec.json.encode(v.data).decode()) for v in versions
     ]
     return [_block("catalog_versions", CATALOG_VERSIONS, rows)]
 
 
-def _current_and_history(table: str, names: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[Block]:
+def position_block(positions: Sequence[tuple[str, int, int]]) -> Block:
+    """(topic, partition, next offset) of what is stored."""
+    return _block("sink_positions", ("topic", "partition", "revision"), positions)
+
+
+def _current_and_history(table: str, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[Block]:
     # History first: a current row without its history could not be explained.
     return [_block(f"{table}_history", names, rows), _block(table, names, rows)]
 

@@ -4,7 +4,8 @@ Step by step, and what a crash after each step leaves:
 
 1. Read records; make one block per Kafka partition and table.   Nothing.
 2. Insert each block, retrying for ever.                         Rows that will be inserted again: the same rows.
-3. Commit the offsets.                                           Done.
+3. Insert the position of each partition.                        Done: the position lives with the rows.
+4. Commit the group offsets.                                     Only monitoring reads them.
 
 Nothing is skipped: a block that cannot be inserted is tried again until it can, and the lag shows it.
 """
@@ -14,20 +15,18 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 
-import msgspec
 import tenacity
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from schemas.catalog import CatalogVersion, decode_catalog
 from schemas.dead_letters import DeadLetter, headers_of
-from schemas.events import PartnerData, SubscriptionData
 from schemas.reasons import Refused
 from schemas.topics import TopicNames
 from sinks import rows
-from sinks.store import ReadableStore, Store, StoreFailed
-from streams.core.catalog import CatalogState
+from sinks.catalog import load_catalog
+from sinks.store import Store, StoreFailed
 from streams.log import KafkaLog, LogFailed
 
 logger = logging.getLogger(__name__)
@@ -55,26 +54,12 @@ class SinkMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.rows = Counter("rtmeter_sink_rows_total", "Rows inserted", ("table",), registry=self.registry)
-        self.failures = Counter("rtmeter_sink_insert_failures_total", "Failed inserts", ("table",), registry=self.registry)
+        self.failures = Counter(
+            "rtmeter_sink_insert_failures_total", "Failed inserts", ("table",), registry=self.registry
+        )
         self.lag = Gauge(
             "rtmeter_sink_lag_records", "Records not yet stored", ("topic", "partition"), registry=self.registry
         )
-
-
-def load_catalog(store: ReadableStore) -> CatalogState:
-    """The catalog as stored: every version, in order of offset."""
-    found = store.query(
-        "SELECT entry, offset, time_ms, sequence, source, id, data FROM catalog_versions FINAL ORDER BY offset"
-    )
-    state = CatalogState()
-    for entry, offset, time_ms, sequence, source, identifier, data in found:
-        kind: type[PartnerData] | type[SubscriptionData] = (
-            PartnerData if entry.startswith("partner/") else SubscriptionData
-        )
-        state.add(
-            CatalogVersion(time_ms, sequence, source, identifier, offset, msgspec.json.decode(data, type=kind))
-        )
-    return state
 
 
 class Sink:
@@ -118,7 +103,7 @@ class Sink:
 
     def run(self) -> None:
         """Fill the store until `stop`. LogFailed when Kafka fails for good."""
-        self._consumer.subscribe(list(self._builders))
+        self._consumer.subscribe(list(self._builders), on_assign=self._go_on)
         try:
             while not self._stopping.is_set():
                 self._store_batch(self._consumer.consume(_MAX_RECORDS, timeout=_WAIT_SECONDS))
@@ -143,7 +128,17 @@ class Sink:
                 self._insert(block)
             offsets.append(TopicPartition(topic, partition, records[-1].offset + 1))
         if offsets:
+            self._insert(rows.position_block([(part.topic, part.partition, part.offset) for part in offsets]))
             self._commit(offsets)
+
+    def _go_on(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Read each assigned partition from where the store's rows end."""
+        found = self._store.query("SELECT topic, partition, revision FROM sink_positions FINAL")
+        positions = {(topic, partition): offset for topic, partition, offset in found}
+        for part in partitions:
+            # An offset that retention has deleted since becomes the earliest one (auto.offset.reset).
+            part.offset = positions.get((part.topic, part.partition), OFFSET_BEGINNING)
+        consumer.assign(partitions)
 
     def _insert(self, block: rows.Block) -> None:
         if not block.columns:
@@ -175,8 +170,8 @@ class Sink:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except Exception as error:
-            # Another sink may have taken the partition over: it inserts the same rows again. Lag shows the rest.
-            logger.warning("offsets are not committed, the rows will be stored again: %s", error)
+            # Another sink may have taken the partition over: it inserts the same rows again.
+            logger.warning("offsets are not committed: %s", error)
         for offset in offsets:
             _, high = self._consumer.get_watermark_offsets(offset, cached=True)
             if high >= 0:

@@ -12,9 +12,18 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import clickhouse_connect
+import tenacity
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 _ROWS_PER_BLOCK = 10_000
+_OPEN_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 0.1
+_SETTINGS = {
+    # Otherwise rows would be acknowledged before they are stored.
+    "async_insert": 0,
+    # A block may hold many years, when days are closed for the first time; refusing it would stop the sink for good.
+    "max_partitions_per_insert_block": 0,
+}
 _LOCK = "store.lock"
 
 
@@ -43,8 +52,7 @@ class Store:
 
     def __init__(self, dsn: str, lock: int | None = None) -> None:
         try:
-            # async_insert would acknowledge rows before they are stored.
-            self._client = clickhouse_connect.get_client(dsn=dsn, settings={"async_insert": 0})
+            self._client = clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS)
         except (ClickHouseError, OSError) as error:
             raise StoreUnavailable(f"the store does not open: {error}") from error
         self._dsn = dsn
@@ -113,24 +121,34 @@ def open_store(dsn: str | None, folder: Path) -> Store:
     return open_embedded(folder) if dsn is None else Store(dsn)
 
 
-def open_for_reading(dsn: str | None, folder: Path) -> ReadableStore:
-    """The store for reading: as `open_store`, or through the process that has the embedded one open."""
-    from sinks.store_server import SOCKET, RemoteStore
+def open_while_sinking(dsn: str | None, folder: Path) -> ReadableStore:
+    """The store for reading while a sink is meant to have it open; StoreUnavailable if it does not answer (yet)."""
+    from sinks.store_server import RemoteStore
 
+    if dsn is not None:
+        return Store(dsn)
+    try:
+        return RemoteStore(folder)
+    except OSError as error:
+        raise StoreUnavailable(f"no sink answers in {folder}: {error}") from error
+
+
+def open_for_reading(dsn: str | None, folder: Path) -> ReadableStore:
+    """The store for reading: as `open_store`, or through the sink that has the embedded one open."""
     if dsn is not None:
         return Store(dsn)
     if not (folder / "chdb").exists():
         raise StoreUnavailable(f"there is no store in {folder} yet: run `rtmeter up` first")
-    for _ in range(50):
-        if (folder / SOCKET).exists():
+    # A sink that is starting has the lock before it answers, one that is stopping still has it afterwards.
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StoreUnavailable),
+        stop=tenacity.stop_after_delay(_OPEN_SECONDS),
+        wait=tenacity.wait_fixed(_LOOK_AGAIN_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
             try:
-                return RemoteStore(folder)
-            except OSError:
-                pass  # its process has ended: the store is free, or soon will be
-        try:
-            return open_embedded(folder)
-        except StoreUnavailable:
-            import time
-
-            time.sleep(0.1)
-    raise StoreUnavailable(f"another process has the store in {folder} open and does not answer")
+                return open_while_sinking(None, folder)
+            except StoreUnavailable:
+                return open_embedded(folder)
+    raise AssertionError("tenacity either returns or raises")

@@ -46,7 +46,9 @@ def close_days(bootstrap_servers: str, names: TopicNames, day: int, now: datetim
         if error is not None:
             failures.append(f"partition {message.partition()}: {error.str()}")
 
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 2, "enable.idempotence": True, "acks": "all"})
+    producer = Producer(
+        {"bootstrap.servers": bootstrap_servers, "log_level": 2, "enable.idempotence": True, "acks": "all"}
+    )
     event = day_closed_event(day, now)
     for partition in range(partitions):
         producer.produce(names.package_assignments, event, partition=partition, on_delivery=delivered)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 
 from schemas.daily_usage import DailyRow, daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
+from schemas.decode import AssignmentRecord
 from schemas.entitlements import WATERMARK_KEY, Watermark, decode_key, encode_record
 from schemas.topics import TopicNames
 from streams.core.account import OutputRecord

@@ -7,13 +7,15 @@ everything before it is in the log. Kafka's transactions are not used: see ARCHI
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from streams.core.account import OutputRecord
 
 #: How long one call of the client library may take before we look whether the producer has failed.
 _POLL_SECONDS = 1.0
 _RESTORE_BATCH = 50_000
+#: How long to wait for a whole batch: what is there by then is taken. It is what an empty partition costs.
+_RESTORE_BATCH_SECONDS = 0.05
 
 #: Called with (partition, offset) when a watermark is acknowledged.
 Acknowledged = Callable[[int, int], None]
@@ -43,8 +45,8 @@ class Log(Protocol):
     def poll(self) -> None:
         """Let acknowledgements be heard."""
 
-    def read(self, topic: str, partition: int, first: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
-        """(offset, key, value) of all that a partition holds now, from offset `first` on if given."""
+    def read(self, topic: str, partition: int, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
+        """(offset, key, value) of all that a partition holds now, from offset `first` on."""
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record of a partition will have."""
@@ -111,7 +113,7 @@ class KafkaLog:
         self._producer.poll(0)
         self._stop_if_failed()
 
-    def read(self, topic: str, partition: int, first: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
+    def read(self, topic: str, partition: int, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap_servers,
@@ -120,17 +122,21 @@ class KafkaLog:
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_uncommitted",
+                # Where the log does not begin at 0 any more. To ask for its beginning at once takes half a second.
+                "auto.offset.reset": "earliest",
                 # The defaults are for a trickle; a restore wants the whole partition at once.
                 "queued.min.messages": 1_000_000,
                 "queued.max.messages.kbytes": 262_144,
                 "fetch.max.bytes": 104_857_600,
                 "max.partition.fetch.bytes": 16_777_216,
+                # The end of a partition shows when a fetch comes back empty: do not let the broker wait for more.
+                "fetch.wait.max.ms": 10,
             }
         )
         try:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING if first is None else first)])
+            consumer.assign([TopicPartition(topic, partition, first)])
             while True:
-                for message in consumer.consume(_RESTORE_BATCH, timeout=_POLL_SECONDS):
+                for message in consumer.consume(_RESTORE_BATCH, timeout=_RESTORE_BATCH_SECONDS):
                     error = message.error()
                     if error is None:
                         key, value = message.key(), message.value()

@@ -23,7 +23,9 @@ class WorkerMetrics:
         self._changed = counter("rtmeter_worker_entitlement_records_total", "Entitlement records written")
         self._daily = counter("rtmeter_worker_daily_rows_total", "Daily rows written")
         self._restated = counter("rtmeter_worker_restated_days_total", "Daily rows that restate a closed day")
-        self._anomalies = counter("rtmeter_worker_anomalies_total", "Removals that found nothing, ambiguous assignments")
+        self._anomalies = counter(
+            "rtmeter_worker_anomalies_total", "Removals that found nothing, ambiguous assignments"
+        )
         self._healed = counter("rtmeter_worker_healed_records_total", "Records written again over a stale owner's")
         self._partitions = Gauge("rtmeter_worker_partitions", "Partitions owned", registry=self.registry)
         self._subscribers = Gauge("rtmeter_worker_subscribers", "Subscribers in the state", registry=self.registry)

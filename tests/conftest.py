@@ -1,6 +1,7 @@
 """Hypothesis profiles, chosen by the environment variable HYPOTHESIS_PROFILE (`ci` unless set)."""
 
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,7 +10,7 @@ pytest_plugins = ["tests.kafka_fixtures"]
 
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 # A busy machine draws slowly; how long a law takes is the business of the time-out of its test.
-_PATIENT = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
+_PATIENT: dict[str, Any] = {"deadline": None, "print_blob": True, "suppress_health_check": [HealthCheck.too_slow]}
 
 # The same examples on every run: a red build is red for the commit, not for the dice. `long` and `dev` roll them.
 settings.register_profile("ci", max_examples=2_000, derandomize=True, **_PATIENT)

@@ -9,7 +9,6 @@ from schemas.entitlements import (
     REVISION_BYTES,
     WATERMARK_KEY,
     RecordKey,
-    Watermark,
     decode_customer,
     decode_key,
     decode_subscriber,

@@ -66,7 +66,7 @@ def test_example_is_whole(example: Metered) -> None:
 
 def event(kind: str, time: str, /, own_id: str, sequence: str | None = None, **data: Any) -> bytes:
     ids = {"partnerOrgId": "P", "customerOrgId": "c"}
-    if kind.split(".")[0] not in ("customer", "setup-assist", "event"):
+    if kind.split(".", maxsplit=1)[0] not in ("customer", "setup-assist", "event"):
         ids["subscriberId"] = "s"
     made = {"specversion": "1.0", "id": own_id, "source": "/", "type": f"wholesale.{kind}.v1", "time": time}
     return json.dumps({**made, "sequence": sequence, "data": {**ids, **data}}).encode()

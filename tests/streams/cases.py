@@ -27,5 +27,7 @@ CLOSES: st.SearchStrategy[Case] = st.tuples(
 )
 CONFLICTS: st.SearchStrategy[Case] = st.tuples(_WITH_CONFLICTS, spellings, cuts)
 ORACLE: st.SearchStrategy[Case] = st.tuples(st.one_of(_PLAIN, _WITH_CONFLICTS), cuts)
-INSTANT_MS = st.one_of(st.integers(946_684_800_000, 4_102_444_800_000), st.integers(1_790_812_800_000, 1_790_812_800_200))
+INSTANT_MS = st.one_of(
+    st.integers(946_684_800_000, 4_102_444_800_000), st.integers(1_790_812_800_000, 1_790_812_800_200)
+)
 ADDITIVE: st.SearchStrategy[Case] = st.tuples(INSTANT_MS, INSTANT_MS, INSTANT_MS)

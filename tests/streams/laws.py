@@ -5,6 +5,7 @@ A check takes the core that it judges as an argument, so that a twin with one fa
 
 import csv
 import io
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -40,9 +41,9 @@ Entry = tuple[bytes, bytes]
 
 @dataclass(frozen=True)
 class Core:
-    """What a law judges."""
+    """What a law judges. A twin of the state need only look like one."""
 
-    new_state: Callable[[], PartitionState] = lambda: PartitionState(TOPIC, 0)
+    new_state: Callable[[], Any] = lambda: PartitionState(TOPIC, 0)
     new_restore: Callable[[], Restore] = lambda: Restore(TOPIC, 0)
 
 
@@ -149,20 +150,33 @@ def days_from_scratch(state: PartitionState, through: int = LAST_DAY) -> Days:
 
 # ---- reports
 
-_CATALOG = Metered(
-    [
-        b'{"specversion":"1.0","id":"1","source":"/","type":"wholesale.partner.upserted.v1",'
-        b'"time":"2026-01-01T00:00:00Z","data":{"partnerOrgId":"P","name":"Parent","subscriptionId":"sub-1",'
-        b'"provisioningState":"active"}}',
-        b'{"specversion":"1.0","id":"2","source":"/","type":"wholesale.partner.upserted.v1",'
-        b'"time":"2026-01-01T00:00:00Z","data":{"partnerOrgId":"S","name":"Child","parentOrgId":"P",'
-        b'"billingStartDate":"2026-10-03","provisioningState":"active"}}',
-        b'{"specversion":"1.0","id":"3","source":"/","type":"wholesale.subscription.upserted.v1",'
-        b'"time":"2026-01-01T00:00:00Z","data":{"subscriptionId":"sub-1","partnerOrgId":"P","currency":"USD",'
-        b'"services":[{"service":"A","sku":"sku-a","description":"An A","kind":"package","unitPrice":"10"}]}}',
-    ],
-    APPENDED_MS,
-).catalog
+
+def _catalog_line(type_: str, **data: Any) -> bytes:
+    envelope = {"specversion": "1.0", "source": "/", "time": "2026-01-01T00:00:00Z"}
+    event = {
+        **envelope,
+        "id": data.get("partnerOrgId", "") + type_,
+        "type": f"wholesale.{type_}.upserted.v1",
+        "data": data,
+    }
+    return json.dumps(event).encode()
+
+
+_SERVICE = {"service": "A", "sku": "sku-a", "description": "An A", "kind": "package", "unitPrice": "10"}
+_CATALOG_LINES = [
+    _catalog_line("partner", partnerOrgId="P", name="Parent", subscriptionId="sub-1", provisioningState="active"),
+    _catalog_line(
+        "partner",
+        partnerOrgId="S",
+        name="Child",
+        parentOrgId="P",
+        billingStartDate="2026-10-03",
+        provisioningState="active",
+    ),
+    _catalog_line("subscription", subscriptionId="sub-1", partnerOrgId="P", currency="USD", services=[_SERVICE]),
+]
+_CATALOG = Metered(_CATALOG_LINES, APPENDED_MS).catalog
+assert _CATALOG.children_of("P") == ["S"]
 
 
 def report(

@@ -103,7 +103,7 @@ class Event:
                 if name in data:
                     data[name] = data[name].lower()
             data["unknown"] = {"nested": [spelling]}
-        document = {
+        document: dict[str, Any] = {
             "specversion": "1.0",
             "id": self.id,
             "source": self.source,

@@ -351,7 +351,12 @@ def test_customer_attributes_are_the_latest_member_by_member() -> None:
     )
     customer = state.accounts["P", "C"].customer_record()
     assert customer is not None
-    assert (customer.external_id, customer.name, customer.subscription_id, customer.internal) == ("e", "New", "sub", False)
+    assert (customer.external_id, customer.name, customer.subscription_id, customer.internal) == (
+        "e",
+        "New",
+        "sub",
+        False,
+    )
 
 
 def test_a_voided_event_counts_as_never_sent_whichever_arrives_first() -> None:

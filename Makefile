@@ -1,0 +1,61 @@
+# What can be done here; `make help` lists it.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check lint types arrow test test-quick test-long demo bench bench-short pins clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make the virtual environment and get the Kafka jars (first time: about two minutes)
+	@$(BIN)/python -m rtmeter.kafka_jars
+
+$(STAMP): pyproject.toml requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed as '$(PYTHON)': make PYTHON=/path/to/python3.11 setup"; exit 2; }
+	@test -x $(BIN)/python || { echo "making the virtual environment"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing the dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+check: lint types arrow test ## All that CI runs: lint, types, import arrow, tests
+
+lint: $(STAMP) ## Ruff: lint and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(STAMP) ## Strict types
+	@$(BIN)/mypy
+
+arrow: $(STAMP) ## The imports point one way
+	@$(BIN)/lint-imports --no-cache | tail -n 4
+
+test: setup ## The tests, with a real Kafka (about 20 minutes on 2 cores)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
+	@$(BIN)/pytest
+
+test-quick: setup ## The tests without Kafka, with few examples
+	@HYPOTHESIS_PROFILE=dev $(BIN)/pytest -m "not kafka" -x
+
+test-long: setup ## The laws with 50,000 examples each (hours)
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/streams tests/schemas
+
+demo: setup ## A generated month through a real Kafka to reports, and what happened
+	@$(BIN)/rtmeter demo
+
+bench: setup ## Our worker, a Faust agent and a quixstreams application, side by side (about half an hour)
+	@$(BIN)/python -m bench.run
+
+bench-short: setup ## The same with small counts: that it works, not how fast it is
+	@$(BIN)/python -m bench.run --short
+
+pins: ## Pin the newest versions of all dependencies, by hash
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+		--group dev --upgrade pyproject.toml -o requirements.txt
+
+clean: ## Remove what was made here (not the jars in your cache folder)
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis rtmeter-demo

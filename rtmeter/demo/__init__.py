@@ -1,0 +1,1 @@
+"""A generated month, metered on a real Kafka and shown: `rtmeter demo`."""
