@@ -27,11 +27,14 @@ class ChildFailed(Exception):
 class Child:
     """One part of the pipeline as a process of its own, with its log in a file."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path, pid_file: Path) -> None:
+    def __init__(
+        self, name: str, arguments: list[str], log: Path, pid_file: Path, environment: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self._arguments = arguments
         self._log = log
         self._pid_file = pid_file
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._failures: list[float] = []
         self._start_again_at = 0.0
@@ -45,7 +48,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+                env={**os.environ, **self._environment, "MALLOC_ARENA_MAX": "2"},
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
 

@@ -13,11 +13,13 @@ from confluent_kafka import KafkaException
 
 from rtmeter.children import Child
 from rtmeter.installation import Installation
+from rtmeter.output import say
 from rtmeter.progress import Offsets, Progress, ProgressReader, stored_positions
 from sinks.store import StoreFailed, StoreUnavailable, open_while_sinking
 
 _WATCH_SECONDS = 0.2
 _READ_SECONDS = 0.5
+_STALL_SECONDS = 60.0
 
 
 class Pipeline:
@@ -35,6 +37,7 @@ class Pipeline:
         """
         clear_readings = 0
         next_reading = time.monotonic()
+        stalled = _Stall()
         while not stop.wait(_WATCH_SECONDS):
             for child in self._children:
                 child.watch()
@@ -47,6 +50,7 @@ class Pipeline:
                 clear_readings = 0
                 continue  # busy or starting: the next reading will tell
             show(progress)
+            stalled.note(progress)
             # Twice, because what is metered between two readings is output that only the second one sees.
             clear = progress.records_to_meter == 0 and progress.records_to_store == 0
             clear_readings = clear_readings + 1 if clear else 0
@@ -61,6 +65,27 @@ class Pipeline:
             return stored_positions(store)
         finally:
             store.close()
+
+
+class _Stall:
+    """Says so when work is left and nothing moves: a pipeline that hangs must not hang silently."""
+
+    def __init__(self) -> None:
+        self._left: tuple[int, int] | None = None
+        self._since = time.monotonic()
+
+    def note(self, progress: Progress) -> None:
+        left = (progress.records_to_meter, progress.records_to_store)
+        now = time.monotonic()
+        if left != self._left or left == (0, 0):
+            self._left, self._since = left, now
+        elif now - self._since > _STALL_SECONDS:
+            self._since = now
+            behind = [part.partition for part in progress.partitions if part.metered < part.input_end]
+            say(
+                f"no progress for {_STALL_SECONDS:.0f} s: {left[0]} records to meter (partitions {behind}), {left[1]} to "
+                f"store; see the logs in the data folder"
+            )
 
 
 @contextlib.contextmanager
@@ -78,9 +103,9 @@ def running(installation: Installation, workers: int, *, partitions: int, close_
             Child(f"worker-{n}", ["worker", *common, *closing], logs / f"worker-{n}.log", pids / f"worker-{n}.pid")
             for n in range(1, workers + 1)
         ]
-        if installation.store_dsn is not None:
-            common += ["--clickhouse-dsn", installation.store_dsn]
-        children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid"))
+        # In the environment, because a DSN can hold a password, and arguments are everybody's to read.
+        dsn = {} if installation.store_dsn is None else {"RTMETER_CLICKHOUSE_DSN": installation.store_dsn}
+        children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid", dsn))
         try:
             for child in children:
                 child.start()

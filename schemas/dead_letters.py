@@ -32,9 +32,7 @@ def headers_of(letter: DeadLetter) -> list[tuple[str, bytes]]:
     ]
 
 
-def dead_letter_of(
-    headers: Iterable[tuple[str, bytes | None]], key: bytes | None, value: bytes | None
-) -> DeadLetter:
+def dead_letter_of(headers: Iterable[tuple[str, bytes | None]], key: bytes | None, value: bytes | None) -> DeadLetter:
     """The dead letter of a Kafka record; KeyError when a header is missing."""
     found = {name: content or b"" for name, content in headers}
     texts = {name: found[f"rtmeter-{name}"].decode() for name in _HEADERS}

@@ -29,7 +29,7 @@ from schemas.events import (
     SubscriberRemoved,
 )
 from schemas.facts import UNCHANGED, CustomerFact, Kind, SubscriberFact
-from schemas.instants import day_number, parse_time_ms
+from schemas.instants import day_number, day_of_ms, parse_time_ms
 from schemas.json_text import EventDecoder
 from schemas.reasons import Reason, Refused
 
@@ -117,9 +117,7 @@ def decode_assignments(records: Sequence[AssignmentRecord], *, check_key: bool =
                 yield refused
 
 
-def _stated(
-    event: AssignmentEvent, key: bytes | None, append_time_ms: int, offset: int, check_key: bool
-) -> Decoded:
+def _stated(event: AssignmentEvent, key: bytes | None, append_time_ms: int, offset: int, check_key: bool) -> Decoded:
     try:
         time_ms = parse_time_ms(event.time)
     except ValueError as error:
@@ -128,6 +126,9 @@ def _stated(
     decoded = build(kind, event, time_ms, offset)
     if check_key and key != (None if type(decoded) is DayClose else decoded.customer_id.encode()):  # type: ignore[union-attr]
         raise _key_mismatch(decoded, key)
+    if type(decoded) is DayClose and decoded.day > day_of_ms(append_time_ms):
+        # Closing the year 9999 would write a row for every day until then.
+        raise Refused(Reason.TOO_FAR_IN_FUTURE, "data.day is after the day on which the record was appended")
     if time_ms > append_time_ms + FUTURE_TOLERANCE_MS:
         raise Refused(
             Reason.TOO_FAR_IN_FUTURE,
@@ -227,9 +228,7 @@ def _subscriber_fact(
     location_id: str | None = UNCHANGED,
 ) -> Decoded:
     data = event.data
-    fact = SubscriberFact(
-        time_ms, event.sequence, kind, event.source, event.id, offset, item, location_id=location_id
-    )
+    fact = SubscriberFact(time_ms, event.sequence, kind, event.source, event.id, offset, item, location_id=location_id)
     return SubscriberEvent(data.partner_org_id, data.customer_org_id, data.subscriber_id, fact)
 
 
@@ -247,9 +246,7 @@ def _subscriber_moved(kind: int, event: SubscriberMoved, time_ms: int, offset: i
     return _subscriber_fact(kind, event, time_ms, offset, location_id=event.data.location_id)
 
 
-def _customer_described(
-    kind: int, event: CustomerProvisioned | CustomerUpdated, time_ms: int, offset: int
-) -> Decoded:
+def _customer_described(kind: int, event: CustomerProvisioned | CustomerUpdated, time_ms: int, offset: int) -> Decoded:
     data = event.data
     return CustomerEvent(
         data.partner_org_id,

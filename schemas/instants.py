@@ -16,14 +16,17 @@ _RFC3339 = re.compile(
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
-# Events arrive roughly in order of time, so nearly all share their minute with another: the calendar is
-# consulted once a minute of usage. Cleared rather than evicted, because a plain dict is the fastest cache.
-_MINUTE_CACHE: dict[str, int] = {}
-_MINUTE_CACHE_SIZE = 200_000
-# What may follow the minute in the commonest form: the seconds, then at most three digits of a fraction, in UTC.
+# The commonest form by far is in UTC with at most three digits of a fraction: it is taken apart by look-ups alone,
+# which also check it. Only the days are not known beforehand; they are asked of the calendar once each. Cleared
+# rather than evicted, because a plain dict is the fastest cache.
+_DAY_MS: dict[str, int] = {}
+_DAY_MS_SIZE = 10_000
+_MINUTE_MS = {f"{minute // 60:02d}:{minute % 60:02d}:": minute * 60_000 for minute in range(1440)}
 _SECOND_MS = {f"{second:02d}": second * 1000 for second in range(60)}
 _END_MS = {"Z": 0} | {
-    f".{ms:03d}"[: 1 + digits] + "Z": ms for digits, unit_ms in ((1, 100), (2, 10), (3, 1)) for ms in range(0, 1000, unit_ms)
+    f".{ms:03d}"[: 1 + digits] + "Z": ms
+    for digits, unit_ms in ((1, 100), (2, 10), (3, 1))
+    for ms in range(0, 1000, unit_ms)
 }
 
 
@@ -33,16 +36,9 @@ def parse_time_ms(text: str) -> int:
     Seconds go to 59: a leap second is not an instant that this system can order.
     """
     try:
-        return _MINUTE_CACHE[text[:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:]]
+        return _DAY_MS[text[:11]] + _MINUTE_MS[text[11:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:]]
     except KeyError:
-        pass
-    finer = text[23:-1]
-    if text[-1:] == "Z" and finer.isascii() and finer.isdigit():
-        try:
-            return _MINUTE_CACHE[text[:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:23] + "Z"]
-        except KeyError:
-            pass
-    return _parse_any(text)
+        return _parse_uncommon(text)
 
 
 def day_number(text: str) -> int:
@@ -62,6 +58,18 @@ def day_of_ms(time_ms: int) -> int:
     return time_ms // MS_PER_DAY
 
 
+def _parse_uncommon(text: str) -> int:
+    finer = text[23:-1]
+    if finer.isascii() and finer.isdigit():
+        try:
+            return (
+                _DAY_MS[text[:11]] + _MINUTE_MS[text[11:17]] + _SECOND_MS[text[17:19]] + _END_MS[text[19:23] + text[-1]]
+            )
+        except KeyError:
+            pass
+    return _parse_any(text)
+
+
 def _parse_any(text: str) -> int:
     match = _RFC3339.fullmatch(text)
     if match is None:
@@ -79,9 +87,9 @@ def _parse_any(text: str) -> int:
         offset = int(offset_hour) * 60 + int(offset_minute)
         minutes += -offset if sign == "+" else offset
     elif text[10] == "T":
-        if len(_MINUTE_CACHE) >= _MINUTE_CACHE_SIZE:
-            _MINUTE_CACHE.clear()
-        _MINUTE_CACHE[text[:17]] = minutes * 60_000
+        if len(_DAY_MS) >= _DAY_MS_SIZE:
+            _DAY_MS.clear()
+        _DAY_MS[text[:11]] = (minutes - hour * 60 - minute) * 60_000
     return minutes * 60_000 + second * 1000 + int((fraction or "")[:3].ljust(3, "0"))
 
 

@@ -17,6 +17,11 @@ from schemas.reasons import Reason, Refused
 #: A record value over this many bytes is refused.
 MAX_VALUE_BYTES = 1_048_576
 
+#: Deeper is refused. A fixed number, far below what the interpreter's stack allows: what a record is judged to be
+#: must not depend on how deep its reader's caller stands, or a replay judges otherwise than the first time.
+MAX_NESTING = 64
+
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
 _CONTROL_OR_SURROGATE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REQUIRED = {"id": str, "source": str, "type": str, "time": str, "data": dict}
@@ -40,6 +45,8 @@ class EventDecoder(Generic[EventT]):
             raise Refused(Reason.NOT_JSON, "the record has no value")
         if len(value) > MAX_VALUE_BYTES:
             raise Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_VALUE_BYTES} are taken")
+        if _is_nested_too_deeply(value):
+            raise Refused(Reason.NOT_JSON, f"nested more than {MAX_NESTING} deep")
         if _is_plain(value):
             try:
                 return self._fast.decode(value)  # type: ignore[no-any-return]
@@ -56,6 +63,9 @@ class EventDecoder(Generic[EventT]):
         # So long as all together are not too large, none is.
         if len(text) > MAX_VALUE_BYTES or not _is_plain(text):
             return None
+        # Every event has two brackets at least: so long as all together have few more, none is nested too deeply.
+        if _opening_brackets(text) > 2 * len(values) + MAX_NESTING - 2:
+            return None
         decode = self._fast.decode
         try:
             return [decode(value) for value in values]  # type: ignore[arg-type]
@@ -68,11 +78,23 @@ class EventDecoder(Generic[EventT]):
         if document["type"] not in self._types:
             raise Refused(Reason.UNKNOWN_TYPE, f"type {_shown(document['type'])}")
         try:
-            event: EventT = msgspec.convert(document, self._union)
+            event = self._convert(document)
         except msgspec.ValidationError as error:
             raise Refused(Reason.BAD_FIELD, _bad_field(str(error))) from None
         _check_characters(event, "")
         return event
+
+    def _convert(self, document: Any) -> EventT:
+        """The typed event. msgspec compares names and enumerations as UTF-8, which cannot hold a lone surrogate."""
+        try:
+            return msgspec.convert(document, self._union)  # type: ignore[no-any-return]
+        except UnicodeEncodeError:
+            document = _without_unencodable_names(document)
+        try:
+            return msgspec.convert(document, self._union)  # type: ignore[no-any-return]
+        except UnicodeEncodeError:
+            # In place of an enumeration's word, then. No word has a replacement character: this refuses, by field.
+            return msgspec.convert(_with_replacements(document), self._union)  # type: ignore[no-any-return]
 
     @staticmethod
     def _check_cloudevent(document: Any) -> None:
@@ -87,6 +109,14 @@ class EventDecoder(Generic[EventT]):
                 raise Refused(Reason.NOT_CLOUDEVENT, f"{name} {missing}")
 
 
+def _is_nested_too_deeply(value: bytes) -> bool:
+    return _opening_brackets(value) > MAX_NESTING and _depth(value) > MAX_NESTING
+
+
+def _opening_brackets(text: bytes) -> int:
+    return text.count(b"{") + text.count(b"[")
+
+
 def _is_plain(text: bytes) -> bool:
     """Whether no string in it can hold a character that is refused, so that none need be looked at by itself.
 
@@ -94,6 +124,32 @@ def _is_plain(text: bytes) -> bool:
     are no JSON), nor can the text be invalid UTF-8.
     """
     return text.isascii() and b"\\" not in text and b"\x7f" not in text
+
+
+def _without_unencodable_names(part: Any) -> Any:
+    """No name that we know holds a lone surrogate: such a member is unknown, and ignored."""
+    if isinstance(part, dict):
+        return {name: _without_unencodable_names(m) for name, m in part.items() if not _SURROGATE.search(name)}
+    return [_without_unencodable_names(element) for element in part] if isinstance(part, list) else part
+
+
+def _with_replacements(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _with_replacements(member) for name, member in part.items()}
+    if isinstance(part, list):
+        return [_with_replacements(element) for element in part]
+    return _SURROGATE.sub("\ufffd", part) if isinstance(part, str) else part
+
+
+def _depth(value: bytes) -> int:
+    depth = deepest = 0
+    for found in _STRING_OR_BRACKET.finditer(value):
+        if found[0] in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[0] in b"]}":
+            depth -= 1
+    return deepest
 
 
 def _parse(value: bytes) -> Any:

@@ -15,8 +15,6 @@ def load_catalog(store: ReadableStore) -> CatalogState:
     )
     state = CatalogState()
     for entry, offset, time_ms, sequence, source, identifier, data in found:
-        kind: type[PartnerData | SubscriptionData] = (
-            PartnerData if entry.startswith("partner/") else SubscriptionData
-        )
+        kind: type[PartnerData | SubscriptionData] = PartnerData if entry.startswith("partner/") else SubscriptionData
         state.add(CatalogVersion(time_ms, sequence, source, identifier, offset, msgspec.json.decode(data, type=kind)))
     return state

@@ -75,6 +75,8 @@ class Ledger:
                     self._durable.pop(partition, None)
             for partition in sorted(wanted - set(self._owned)):
                 self._owned[partition] = self._restore(partition)
+                # What was restored is durable; a former owner may have died before it could tell the group (step 5).
+                self._durable[partition] = self._owned[partition].state.next_offset
             self._generation = generation
             self._metrics.owned(self._owned_states())
             return {partition: owned.state.next_offset for partition, owned in self._owned.items()}
@@ -160,25 +162,24 @@ class Ledger:
         """
         assert owned.foreign_from is not None
         first, owned.foreign_from = owned.foreign_from, None
-        stale: dict[bytes, OutputRecord] = {}
+        keys = set()
         for _, key, value in self._log.read(self._names.entitlements, partition, first):
-            owner = decode_key(key)
-            if owner is None:
-                continue
-            account = owned.state.accounts.get((owner.partner_id, owner.customer_id))
-            current = None if account is None else account.value_at_rest(owner.subscriber_id)
-            if current is not None and current != value:
-                stale[key] = {"key": key, "value": current}
-        logger.warning(
-            "partition %d: another owner wrote from offset %d of its log on; %d records written again",
-            partition,
-            first,
-            len(stale),
-        )
-        self._metrics.healed(len(stale))
-        if stale:
-            self._log.write(self._names.entitlements, partition, list(stale.values()))
-            owned.expected_end += len(stale)
+            if value != _value_at_rest(owned.state, key):
+                keys.add(key)
+        logger.warning("partition %d: another owner wrote to its log from offset %d on", partition, first)
+        self._write_again(partition, owned, keys)
+
+    def _write_again(self, partition: int, owned: _Owned, keys: Iterable[bytes]) -> None:
+        records: list[OutputRecord] = []
+        for key in keys:
+            value = _value_at_rest(owned.state, key)
+            if value is not None:
+                records.append({"key": key, "value": value})
+        if records:
+            logger.warning("partition %d: %d records were overwritten, and are written again", partition, len(records))
+            self._log.write(self._names.entitlements, partition, records)
+            owned.expected_end += len(records)
+        self._metrics.healed(len(records))
 
     def _restore(self, partition: int) -> _Owned:
         with self._metrics.restoring(partition):
@@ -187,7 +188,18 @@ class Ledger:
             for offset, key, value in self._log.read(self._names.entitlements, partition):
                 restore.feed(key, value)
                 end = offset + 1
-            return _Owned(restore.finish(), end)
+            owned = _Owned(restore.finish(), end)
+            self._write_again(partition, owned, restore.overwritten)
+            return owned
 
     def _owned_states(self) -> dict[int, PartitionState]:
         return {partition: owned.state for partition, owned in self._owned.items()}
+
+
+def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
+    """The value that the state has for a key of the log; None for the watermark's, and for a key that it has not."""
+    owner = decode_key(key)
+    if owner is None:
+        return None
+    account = state.accounts.get((owner.partner_id, owner.customer_id))
+    return None if account is None else account.value_at_rest(owner.subscriber_id)

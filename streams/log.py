@@ -90,7 +90,12 @@ class KafkaLog:
     ) -> None:
         self._produce(
             lambda: self._producer.produce(
-                topic, value, key, partition, on_delivery=self._on_delivery, headers=headers  # type: ignore[arg-type]
+                topic,
+                value,
+                key,
+                partition,
+                on_delivery=self._on_delivery,
+                headers=headers,  # type: ignore[arg-type]
             )
         )
 

@@ -77,9 +77,8 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         await self._seek_astray()
         fetched, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
-        for raw_tp, record_batches in (fetched or {}).items():
+        for raw_tp, records in (fetched or {}).items():
             tp = ensure_TP(raw_tp)
-            records = list(chain.from_iterable(record_batches))
             if not records:
                 continue
             current = (
@@ -96,6 +95,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             first_offset = self._positions[tp]
             self._positions[tp] = records[-1].offset + 1
             yield tp, self._batch_message(tp, Batch(tp.partition, first_offset, records), generation)
+
+    async def _wait_next_records(self, timeout: float) -> tuple[dict[TP, list[AssignmentRecord]], set[TP] | None]:
+        fetched, active = await super()._wait_next_records(timeout)
+        return {tp: list(chain.from_iterable(batches)) for tp, batches in (fetched or {}).items()}, active
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Own what is assigned, and read on where the ledger stands; the committed group offset is not asked."""

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -296,7 +296,7 @@ def test_the_demo_reports_what_meter_reports_and_leaves_nothing_running(folder: 
     assert "NOT ALL" not in shown
     catalog, lines = folder / "catalog.jsonl", folder / "events.jsonl"
     metered = Metered((catalog.read_bytes() + lines.read_bytes()).splitlines(), int(time.time() * 1000))
-    first = last_complete_month(date.fromtimestamp(catalog.stat().st_mtime))
+    first = last_complete_month(datetime.fromtimestamp(catalog.stat().st_mtime, UTC).date())
     first_day = (first - date(1970, 1, 1)).days
     last_day = generate(1, 50, first).description.last_day
     for partner in TOP_PARTNERS:

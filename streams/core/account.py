@@ -26,7 +26,7 @@ from schemas.entitlements import (
 from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
 from streams.core.customer import deprovisions_of, fold_customer
 from streams.core.day_map import DayMap
-from streams.core.fold import fold_subscriber
+from streams.core.fold import fold_subscriber, follow_on
 from streams.core.grid import MICRODAYS_PER_DAY, microday
 
 #: A group within an account: (location, item).
@@ -47,6 +47,7 @@ class Outcome(Enum):
 METERED = Outcome.METERED
 DUPLICATE = Outcome.DUPLICATE
 CONFLICT = Outcome.CONFLICT
+_VOIDED = int(Kind.VOIDED)
 
 
 class OutputRecord(TypedDict):
@@ -79,7 +80,8 @@ class Account:
     __slots__ = ("_customer", "_deprovisions", "_subscribers", "customer_id", "groups", "partner_id")
 
     def __init__(self, partner_id: str, customer_id: str) -> None:
-        self.partner_id = partner_id
+        # One string object for all accounts of a partner.
+        self.partner_id = sys.intern(partner_id)
         self.customer_id = customer_id
         self.groups: dict[Group, DayMap] = {}
         # Bytes at rest, a record while the batch under way touches it.
@@ -95,24 +97,28 @@ class Account:
         """Take one fact about a subscriber into the state; say what it did."""
         held = self._subscribers.get(subscriber_id)
         if held is None:
-            # Three of four events: nothing to compare with, and no change but what the fact makes.
+            # Three of four events: no fact to compare with, and no change but what this one makes.
             record = fold_subscriber([fact], self._deprovisions)
             self._subscribers[subscriber_id] = record
             touched.subscribers.append((self, subscriber_id, record))
-            touched.anomalies += record.anomalies
-            if record.intervals:
-                self._replace_intervals((), record.intervals, closed_through_day, touched)
+            if record.anomalies:
+                touched.anomalies += record.anomalies
+            self._replace_intervals((), record.intervals, closed_through_day, touched)
             return METERED
         if type(held) is bytes:
             record = decode_subscriber(held)
             self._touch(subscriber_id, record, touched)
         else:
             record = held  # type: ignore[assignment]
+        follows_on = fact.kind != _VOIDED and not self._deprovisions
         for known in record.facts:
             if known.id == fact.id and known.source == fact.source:
                 return DUPLICATE if same_subscriber_content(known, fact) else CONFLICT
+            if known.time_ms >= fact.time_ms or known.kind == _VOIDED:
+                follows_on = False
         record.facts.append(fact)
-        self._refold(record, closed_through_day, touched)
+        if not follows_on or not self._follow_on(record, fact, closed_through_day, touched):
+            self._refold(record, closed_through_day, touched)
         return METERED
 
     def add_customer_fact(self, fact: CustomerFact, closed_through_day: int | None, touched: Touched) -> Outcome:
@@ -194,6 +200,20 @@ class Account:
         record.workspace_id = folded.workspace_id
         record.anomalies = folded.anomalies
 
+    def _follow_on(
+        self, record: SubscriberRecord, fact: SubscriberFact, closed_through_day: int | None, touched: Touched
+    ) -> bool:
+        anomalies = record.anomalies
+        step = follow_on(record, fact)
+        if step is None:
+            return False
+        touched.anomalies += record.anomalies - anomalies
+        if step.ended is not None:
+            self._count(step.ended, fact.time_ms, -1, closed_through_day, touched)
+        if step.started is not None:
+            self._count(step.started, fact.time_ms, 1, closed_through_day, touched)
+        return True
+
     def _refold(self, record: SubscriberRecord, closed_through_day: int | None, touched: Touched) -> bool:
         """Fold a record anew and carry the change into the days; whether intervals or anomalies changed."""
         intervals = record.intervals
@@ -233,17 +253,27 @@ class Account:
         self, old: Sequence[Interval], new: Sequence[Interval], closed_through_day: int | None, touched: Touched
     ) -> None:
         """Carry the difference of two lists of intervals into the days of their groups."""
+        if not old and len(new) == 1 and new[0].end_ms is None:
+            # A subscriber's first interval, which is what most events make.
+            self._count(new[0], new[0].start_ms, 1, closed_through_day, touched)
+            return
         changes = _changes_between(old, new)
         for group, point, count in changes:
             day_map = self.groups.get(group) or self._new_day_map(group)
             day_map.add_point(point, count)
         if closed_through_day is not None:
-            # Nearly always the change begins after the last closed day, and there is nothing to restate.
-            end_of_closed = (closed_through_day + 1) * MICRODAYS_PER_DAY
-            for _, point, _ in changes:
-                if point < end_of_closed:
-                    self._restate_changes(changes, closed_through_day, touched)
-                    break
+            self._restate_changes(changes, closed_through_day, touched)
+
+    def _count(
+        self, interval: Interval, time_ms: int, count: int, closed_through_day: int | None, touched: Touched
+    ) -> None:
+        """Count one more (or less) of an interval's group from an instant on, without end."""
+        group = (interval.location_id, interval.item)
+        point = microday(time_ms)
+        day_map = self.groups.get(group) or self._new_day_map(group)
+        day_map.add_point(point, count)
+        if closed_through_day is not None:
+            self._restate(group, point // MICRODAYS_PER_DAY, closed_through_day, touched)
 
     def _new_day_map(self, group: Group) -> DayMap:
         location_id, item = group
@@ -298,10 +328,6 @@ def put_to_rest(touched: Touched, revision: int) -> list[OutputRecord]:
 
 def _changes_between(old: Sequence[Interval], new: Sequence[Interval]) -> list[Change]:
     """What must be added to the days of the groups when one list of intervals takes another's place."""
-    if not old and len(new) == 1 and new[0].end_ms is None:
-        # A subscriber's first interval, which is what most events make.
-        interval = new[0]
-        return [((interval.location_id, interval.item), microday(interval.start_ms), 1)]
     changes: list[Change] = []
     for sign, intervals, others in ((-1, old, new), (1, new, old)):
         for interval in intervals:

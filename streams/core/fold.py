@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from operator import attrgetter
 
+from msgspec import Struct
+
 from schemas.entitlements import ADDON, PACKAGE, Interval, SubscriberRecord
 from schemas.facts import UNCHANGED, CustomerFact, Kind, SubscriberFact, order_of
 
@@ -29,6 +31,52 @@ def fold_subscriber(facts: list[SubscriberFact], deprovisions: Sequence[Customer
     if len(facts) == 1 and not deprovisions:
         return _fold_only(facts)
     return _fold_ordered(facts, _in_force(facts, deprovisions))
+
+
+class Step(Struct, gc=False):
+    """What a fact that follows on all others does: the running package ends, or another one starts, or both."""
+
+    ended: Interval | None
+    started: Interval | None
+
+
+_NOTHING = Step(None, None)
+
+
+def follow_on(record: SubscriberRecord, fact: SubscriberFact) -> Step | None:
+    """Carry a record on to a fact that is later than all its others: the same as to fold it anew, at a third of the cost.
+
+    That is a subscriber whose package changes or ends, and nearly all facts but the first. None, and the record is as
+    it was, unless just a package runs, so that the record itself says where the fold stands. Voids and deprovisionings
+    are the caller's to look at: there must be none.
+    """
+    intervals = record.intervals
+    kind = fact.kind
+    if not intervals or (kind != _PACKAGE_CHANGED and kind != _PACKAGE_ASSIGNED and kind != _PACKAGE_REMOVED):
+        return None
+    running = intervals[-1]
+    if running.slot != PACKAGE or running.end_ms is not None:
+        return None
+    for interval in intervals[:-1]:
+        if interval.end_ms is None:  # an add-on
+            return None
+    started = None
+    if kind == _PACKAGE_REMOVED:
+        if fact.item is not None and fact.item != running.item:
+            record.anomalies += 1
+            return _NOTHING
+    else:
+        record.user_id = fact.user_id
+        record.workspace_id = fact.workspace_id
+        location_id = running.location_id if fact.location_id == UNCHANGED else fact.location_id
+        if fact.item == running.item and location_id == running.location_id:
+            return _NOTHING
+        started = Interval(PACKAGE, fact.item, location_id, fact.time_ms, None)  # type: ignore[arg-type]
+    ended = Interval(PACKAGE, running.item, running.location_id, running.start_ms, fact.time_ms)
+    intervals[-1] = ended
+    if started is not None:
+        intervals.append(started)
+    return Step(ended, started)
 
 
 def _fold_only(facts: list[SubscriberFact]) -> SubscriberRecord:

@@ -83,11 +83,10 @@ class PartitionState:
             owner = (event.partner_id, event.customer_id)  # type: ignore[union-attr]
             account = accounts.get(owner)
             if account is None:
-                account = accounts[owner] = Account(*owner)
+                account = Account(*owner)
+                accounts[(account.partner_id, account.customer_id)] = account
             if type(event) is SubscriberEvent:
-                outcome = account.add_subscriber_fact(
-                    event.subscriber_id, event.fact, closed_through_day, touched
-                )
+                outcome = account.add_subscriber_fact(event.subscriber_id, event.fact, closed_through_day, touched)
             else:
                 outcome = account.add_customer_fact(event.fact, closed_through_day, touched)  # type: ignore[union-attr, arg-type]
             if outcome is METERED:
@@ -118,9 +117,7 @@ class PartitionState:
                 daily_rows += self._closed_rows(before.closed_through_day, closed_through_day, next_offset)
         entitlements = put_to_rest(touched, next_offset)
         self.watermark = watermark
-        return Applied(
-            taken, entitlements, daily_rows, dead_letters, watermark, touched.anomalies, restated_days
-        )
+        return Applied(taken, entitlements, daily_rows, dead_letters, watermark, touched.anomalies, restated_days)
 
     def _dead_letter(self, record: AssignmentRecord, reason: Reason, detail: str) -> DeadLetter:
         return DeadLetter(
@@ -152,6 +149,4 @@ class PartitionState:
                     continue
                 for day, quantity, active in day_map.usage(first_day, last_day):
                     if quantity or active:
-                        yield DailyRow(
-                            account.partner_id, account.customer_id, *group, day, quantity, active, revision
-                        )
+                        yield DailyRow(account.partner_id, account.customer_id, *group, day, quantity, active, revision)

@@ -28,6 +28,12 @@ class Restore:
         self._topic = topic
         self._partition = partition
         self._latest: dict[bytes, bytes] = {}
+        self._overwritten: set[bytes] = set()
+
+    @property
+    def overwritten(self) -> frozenset[bytes]:
+        """Keys whose last value in the log is a stale one. Compaction would keep that one: write them again."""
+        return frozenset(self._overwritten)
 
     def feed(self, key: bytes, value: bytes) -> None:
         """One record of the log."""
@@ -35,6 +41,10 @@ class Restore:
         # The revision is big-endian and first, so that bytes compare as revisions do.
         if known is None or value[:REVISION_BYTES] >= known[:REVISION_BYTES]:
             self._latest[key] = value
+            if self._overwritten:
+                self._overwritten.discard(key)
+        else:
+            self._overwritten.add(key)
 
     def finish(self) -> PartitionState:
         """The state at the highest watermark of the log; empty, at offset 0, if there is none."""

@@ -1,0 +1,233 @@
+"""The ledger on a log in memory: the order of effects, and what each crash leaves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from schemas.entitlements import WATERMARK_KEY, decode_watermark, encode_record
+from schemas.topics import TopicNames
+from streams.core.partition import OutputRecord
+from streams.ledger import Ledger
+from streams.log import Acknowledged, LogFailed
+from streams.metrics import WorkerMetrics
+
+NAMES = TopicNames.with_prefix("")
+NOW = 1_794_700_800_000
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = NOW
+
+
+def assigned(offset: int, subscriber: str, package: str = "WEBEX_CALLING", day: int = 1) -> Record:
+    value = (
+        f'{{"specversion":"1.0","id":"{offset}","source":"/t","type":"wholesale.package.assigned.v1",'
+        f'"time":"2026-10-{day:02d}T00:00:00Z","data":{{"partnerOrgId":"p","customerOrgId":"c",'
+        f'"subscriberId":"{subscriber}","package":"{package}","userId":"u"}}}}'
+    )
+    return Record(offset, b"c", value.encode())
+
+
+def closed(offset: int, day: str) -> Record:
+    value = (
+        f'{{"specversion":"1.0","id":"{offset}","source":"/t","type":"rtmeter.day.closed.v1",'
+        f'"time":"2026-11-01T00:00:00Z","data":{{"day":"{day}"}}}}'
+    )
+    return Record(offset, None, value.encode())
+
+
+@dataclass
+class MemoryLog:
+    """What was written, in order; acknowledged at `poll` and `wait`. `fail_at`: the write that crashes."""
+
+    topics: dict[tuple[str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
+    effects: list[str] = field(default_factory=list)
+    fail_at: int | None = None
+    _unheard: list[tuple[Acknowledged, int, int]] = field(default_factory=list)
+
+    def _effect(self, name: str) -> None:
+        if self.fail_at is not None and len(self.effects) >= self.fail_at:
+            raise LogFailed("crashed here")
+        self.effects.append(name)
+
+    def append(self, topic: str, partition: int, key: bytes, value: bytes) -> int:
+        log = self.topics.setdefault((topic, partition), [])
+        log.append((key, value))
+        return len(log) - 1
+
+    def write(self, topic: str, partition: int, records: Sequence[OutputRecord]) -> None:
+        self._effect(topic)
+        for record in records:
+            self.append(topic, partition, record["key"], record["value"])
+
+    def write_with_headers(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
+    ) -> None:
+        self._effect(topic)
+        self.append(topic, partition, key or b"", value or b"")
+
+    def write_watermark(self, topic: str, partition: int, record: OutputRecord, then: Acknowledged) -> None:
+        self._effect("watermark")
+        offset = self.append(topic, partition, record["key"], record["value"])
+        self._unheard.append((then, partition, offset))
+
+    def wait(self) -> None:
+        self._effect("wait")
+        self.poll()
+
+    def poll(self) -> None:
+        heard, self._unheard = self._unheard, []
+        for then, partition, offset in heard:
+            then(partition, offset)
+
+    def read(self, topic: str, partition: int, first: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
+        for offset, (key, value) in enumerate(list(self.topics.get((topic, partition), []))):
+            if offset >= (first or 0):
+                yield offset, key, value
+
+    def end(self, topic: str, partition: int) -> int:
+        return len(self.topics.get((topic, partition), []))
+
+
+def ledger(log: MemoryLog, generation: int = 1) -> Ledger:
+    owner = Ledger(log, NAMES, WorkerMetrics())
+    owner.own({0}, generation)
+    return owner
+
+
+def last_values(log: MemoryLog) -> dict[bytes, bytes]:
+    return dict(log.topics[(NAMES.entitlements, 0)])
+
+
+def test_the_watermark_comes_last_and_after_waiting_for_rows_and_dead_letters() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    owner.apply(0, 0, [assigned(0, "s"), Record(1, b"c", b"{}")])
+    owner.apply(0, 2, [closed(2, "2026-10-03")])
+    assert log.effects == [
+        NAMES.entitlements,
+        NAMES.dead_letters,
+        "wait",
+        "watermark",
+        NAMES.daily_usage,
+        "wait",
+        "watermark",
+    ]
+
+
+def test_without_rows_or_dead_letters_nothing_is_waited_for() -> None:
+    log = MemoryLog()
+    ledger(log).apply(0, 0, [assigned(0, "s")])
+    assert log.effects == [NAMES.entitlements, "watermark"]
+
+
+def test_a_crash_at_any_step_is_made_good_by_the_next_owner() -> None:
+    batches = [
+        [assigned(0, "s1"), assigned(1, "s2"), Record(2, b"c", b"nonsense")],
+        [closed(3, "2026-10-05"), assigned(4, "s1", "WEBEX_SUITE", day=2)],
+        [assigned(5, "s3", day=4), assigned(6, "s2", "WEBEX_SUITE", day=3)],
+    ]
+    records = [record for batch in batches for record in batch]
+
+    whole = MemoryLog()
+    owner = ledger(whole)
+    for batch in batches:
+        owner.apply(0, batch[0].offset, batch)
+    wanted_rows = dict(whole.topics[(NAMES.daily_usage, 0)])
+    wanted = {key: value[8:] for key, value in last_values(whole).items()}
+
+    for fail_at in range(len(whole.effects)):
+        log = MemoryLog(fail_at=fail_at)
+        crashing = ledger(log)
+        with pytest.raises(LogFailed, match="crashed here"):
+            for batch in batches:
+                crashing.apply(0, batch[0].offset, batch)
+        log.fail_at = None
+        log._unheard.clear()
+        successor = Ledger(log, NAMES, WorkerMetrics())
+        position = successor.own({0}, 5)[0]
+        successor.apply(0, position, records[position:])
+        assert {key: value[8:] for key, value in last_values(log).items()} == wanted, fail_at
+        # Of each row the highest revision counts; it stands last in the value.
+        rows: dict[bytes, tuple[int, bytes]] = {}
+        for key, value in log.topics[(NAMES.daily_usage, 0)]:
+            content, _, revision = value.rstrip(b"]").rpartition(b",")
+            rows[key] = max(rows.get(key, (-1, b"")), (int(revision), content))
+        assert {key: content for key, (_, content) in rows.items()} == {
+            key: value.rstrip(b"]").rpartition(b",")[0] for key, value in wanted_rows.items()
+        }, fail_at
+
+
+def test_a_restored_watermark_is_told_to_the_group_without_new_input() -> None:
+    log = MemoryLog()
+    ledger(log).apply(0, 0, [assigned(0, "s")])
+    assert ledger(log, generation=9).durable_offsets() == {0: 1}
+
+
+def test_a_batch_that_does_not_follow_on_stops_the_process() -> None:
+    owner = ledger(MemoryLog())
+    with pytest.raises(LogFailed, match="records between would be lost"):
+        owner.apply(0, 7, [assigned(7, "s")])
+
+
+def test_a_batch_of_a_partition_that_is_not_owned_is_left_to_its_owner() -> None:
+    log = MemoryLog()
+    ledger(log).apply(3, 0, [assigned(0, "s")])
+    assert log.effects == []
+
+
+def test_a_state_is_kept_over_consecutive_generations_and_restored_otherwise() -> None:
+    log = MemoryLog()
+    owner = ledger(log, generation=4)
+    owner.apply(0, 0, [assigned(0, "s")])
+    kept = owner.states()[0]
+    owner.own({0}, 5)
+    assert owner.states()[0] is kept
+    owner.own({0}, 7)
+    assert owner.states()[0] is not kept
+    assert owner.states()[0].next_offset == 1
+
+
+def test_what_a_frozen_owner_overwrites_is_written_again() -> None:
+    log = MemoryLog()
+    frozen = ledger(log)
+    frozen.apply(0, 0, [assigned(0, "s")])
+    successor = ledger(log, generation=9)
+    successor.apply(0, 1, [assigned(1, "s", "WEBEX_SUITE", day=2)])
+    right = last_values(log)
+    # The frozen one wakes up and finishes a batch of its own: a stale value at the end of the log.
+    stale_key, stale_value = log.topics[(NAMES.entitlements, 0)][0]
+    log.append(NAMES.entitlements, 0, stale_key, stale_value)
+    assert last_values(log)[stale_key] == stale_value
+    successor.apply(0, 2, [assigned(2, "other")])  # its watermark's offset shows the stranger
+    successor.apply(0, 3, [assigned(3, "another")])
+    assert last_values(log)[stale_key] == right[stale_key]
+
+
+def test_what_was_overwritten_before_a_restore_is_written_again_by_it() -> None:
+    log = MemoryLog()
+    first = ledger(log)
+    first.apply(0, 0, [assigned(0, "s")])
+    key, stale_value = log.topics[(NAMES.entitlements, 0)][0]
+    first.apply(0, 1, [assigned(1, "s", "WEBEX_SUITE", day=2)])
+    right = last_values(log)[key]
+    log.append(NAMES.entitlements, 0, key, stale_value)
+    ledger(log, generation=9)
+    assert last_values(log)[key] == right
+
+
+def test_an_older_watermark_at_the_end_of_the_log_does_not_turn_the_state_back() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    owner.apply(0, 0, [assigned(0, "s")])
+    old = log.topics[(NAMES.entitlements, 0)][-1]
+    assert old[0] == WATERMARK_KEY
+    owner.apply(0, 1, [assigned(1, "t")])
+    log.append(NAMES.entitlements, 0, *old)
+    assert ledger(log, generation=9).states()[0].next_offset == 2
+    assert encode_record(1, decode_watermark(old[1])) == old[1]
