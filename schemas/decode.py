@@ -124,19 +124,25 @@ def _stated(event: AssignmentEvent, key: bytes | None, append_time_ms: int, offs
         raise Refused(Reason.BAD_FIELD, f"time: {error}") from None
     build, kind = _BUILDERS[type(event)]
     decoded = build(kind, event, time_ms, offset)
-    if check_key and key != (None if type(decoded) is DayClose else decoded.customer_id.encode()):  # type: ignore[union-attr]
+    if type(decoded) is DayClose:
+        if check_key and key is not None:
+            raise _key_mismatch(decoded, key)
+        if decoded.day > day_of_ms(append_time_ms):
+            # Closing the year 9999 would write a row for every day until then.
+            raise Refused(Reason.TOO_FAR_IN_FUTURE, "data.day is after the day on which the record was appended")
+    elif check_key and key != decoded.customer_id.encode():  # type: ignore[union-attr]
         raise _key_mismatch(decoded, key)
-    if type(decoded) is DayClose and decoded.day > day_of_ms(append_time_ms):
-        # Closing the year 9999 would write a row for every day until then.
-        raise Refused(Reason.TOO_FAR_IN_FUTURE, "data.day is after the day on which the record was appended")
-    if time_ms > append_time_ms + FUTURE_TOLERANCE_MS:
-        raise Refused(
-            Reason.TOO_FAR_IN_FUTURE,
-            f"time {event.time} is {time_ms - append_time_ms} ms after the record was appended",
-        )
-    if time_ms < HORIZON_MS:
-        raise Refused(Reason.BEFORE_HORIZON, f"time {event.time} is before 2000-01-01")
+    if not HORIZON_MS <= time_ms <= append_time_ms + FUTURE_TOLERANCE_MS:
+        raise _out_of_range(event.time, time_ms, append_time_ms)
     return decoded
+
+
+def _out_of_range(time: str, time_ms: int, append_time_ms: int) -> Refused:
+    if time_ms < HORIZON_MS:
+        return Refused(Reason.BEFORE_HORIZON, f"time {time} is before 2000-01-01")
+    return Refused(
+        Reason.TOO_FAR_IN_FUTURE, f"time {time} is {time_ms - append_time_ms} ms after the record was appended"
+    )
 
 
 def _key_mismatch(decoded: Decoded, key: bytes | None) -> Refused:

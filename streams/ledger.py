@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 #: A first close of a long history can hold many rows: they are encoded and handed over in pieces.
 _DAILY_ROWS_PER_WRITE = 20_000
+#: A fetch is applied in runs of so many records: what a run makes is still in the processor's cache when it is
+#: encoded, written and freed. With whole fetches an event costs a quarter more.
+_RECORDS_PER_RUN = 1_000
 
 
 class _Owned:
@@ -98,11 +101,12 @@ class Ledger:
                 )
             if owned.foreign_from is not None:
                 self._heal(partition, owned)
-            while records:
-                applied = owned.state.apply(records)
+            taken = 0
+            while taken < len(records):
+                applied = owned.state.apply(records[taken : taken + _RECORDS_PER_RUN])
                 self._write(partition, owned, applied)
                 self._metrics.applied(applied)
-                records = records[applied.taken :]
+                taken += applied.taken
             self._log.poll()
 
     def durable_offsets(self) -> dict[int, int]:

@@ -80,7 +80,7 @@ class Worker:
         # The state is made of objects that can't be part of a cycle, most of them not even seen by the collector. With
         # its default thresholds it would go through the objects of each batch a hundred times, for nothing.
         gc.freeze()
-        gc.set_threshold(100_000, 20, 20)
+        gc.set_threshold(500_000, 10, 10)
         return asyncio.run(self._main())
 
     async def _main(self) -> int:

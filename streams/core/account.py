@@ -103,7 +103,11 @@ class Account:
             touched.subscribers.append((self, subscriber_id, record))
             if record.anomalies:
                 touched.anomalies += record.anomalies
-            self._replace_intervals((), record.intervals, closed_through_day, touched)
+            for interval in record.intervals:
+                if interval.end_ms is None:
+                    self._count(interval, interval.start_ms, 1, closed_through_day, touched)
+                else:  # a deprovisioning came before
+                    self._replace_intervals((), [interval], closed_through_day, touched)
             return METERED
         if type(held) is bytes:
             record = decode_subscriber(held)
@@ -185,7 +189,10 @@ class Account:
             if refold_at is not None:
                 self._fold(record)
                 self._subscribers[subscriber_id] = encode_record(refold_at, record)
-            self._replace_intervals([], record.intervals, None, nothing_to_write)
+            for interval in record.intervals:
+                self._count(interval, interval.start_ms, 1, None, nothing_to_write)
+                if interval.end_ms is not None:
+                    self._count(interval, interval.end_ms, -1, None, nothing_to_write)
 
     # ---- inside
 
@@ -253,10 +260,6 @@ class Account:
         self, old: Sequence[Interval], new: Sequence[Interval], closed_through_day: int | None, touched: Touched
     ) -> None:
         """Carry the difference of two lists of intervals into the days of their groups."""
-        if not old and len(new) == 1 and new[0].end_ms is None:
-            # A subscriber's first interval, which is what most events make.
-            self._count(new[0], new[0].start_ms, 1, closed_through_day, touched)
-            return
         changes = _changes_between(old, new)
         for group, point, count in changes:
             day_map = self.groups.get(group) or self._new_day_map(group)

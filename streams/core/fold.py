@@ -28,9 +28,17 @@ def fold_subscriber(facts: list[SubscriberFact], deprovisions: Sequence[Customer
 
     A pure function of the two sets: neither the order of arrival nor the facts' offsets matter.
     """
-    if len(facts) == 1 and not deprovisions:
-        return _fold_only(facts)
-    return _fold_ordered(facts, _in_force(facts, deprovisions))
+    if len(facts) > 1 or deprovisions:
+        return _fold_ordered(facts, _in_force(facts, deprovisions))
+    # The commonest case, a subscriber's first fact, without the machinery of the fold.
+    fact = facts[0]
+    kind = fact.kind
+    if kind == _PACKAGE_ASSIGNED or kind == _PACKAGE_CHANGED or kind == _ADDON_ASSIGNED:
+        slot = ADDON if kind == _ADDON_ASSIGNED else PACKAGE
+        interval = Interval(slot, fact.item, fact.location_id or None, fact.time_ms, None)  # type: ignore[arg-type]
+        return SubscriberRecord(facts, [interval], fact.user_id, fact.workspace_id, 0)
+    found_nothing = kind in (_PACKAGE_REMOVED, _ADDON_REMOVED, _SUBSCRIBER_REMOVED)
+    return SubscriberRecord(facts, [], None, None, int(found_nothing))
 
 
 class Step(Struct, gc=False):
@@ -77,18 +85,6 @@ def follow_on(record: SubscriberRecord, fact: SubscriberFact) -> Step | None:
     if started is not None:
         intervals.append(started)
     return Step(ended, started)
-
-
-def _fold_only(facts: list[SubscriberFact]) -> SubscriberRecord:
-    """The commonest case, a subscriber's first fact, without the machinery of the fold."""
-    fact = facts[0]
-    kind = fact.kind
-    if kind == _PACKAGE_ASSIGNED or kind == _PACKAGE_CHANGED or kind == _ADDON_ASSIGNED:
-        slot = ADDON if kind == _ADDON_ASSIGNED else PACKAGE
-        interval = Interval(slot, fact.item, fact.location_id or None, fact.time_ms, None)  # type: ignore[arg-type]
-        return SubscriberRecord(facts, [interval], fact.user_id, fact.workspace_id, 0)
-    found_nothing = kind in (_PACKAGE_REMOVED, _ADDON_REMOVED, _SUBSCRIBER_REMOVED)
-    return SubscriberRecord(facts, [], None, None, int(found_nothing))
 
 
 def _in_force(

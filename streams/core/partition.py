@@ -66,12 +66,13 @@ class PartitionState:
             if offset < next_offset:
                 taken += 1
                 continue
-            if type(event) is Refused:
+            kind = type(event)
+            if kind is Refused:
                 dead_letters.append(self._dead_letter(record, event.reason, event.detail))
                 next_offset = offset + 1
                 taken += 1
                 continue
-            if type(event) is DayClose:
+            if kind is DayClose:
                 if closed_through_day is None or event.day > closed_through_day:
                     if next_offset > before.next_offset:
                         break
@@ -85,7 +86,7 @@ class PartitionState:
             if account is None:
                 account = Account(*owner)
                 accounts[(account.partner_id, account.customer_id)] = account
-            if type(event) is SubscriberEvent:
+            if kind is SubscriberEvent:
                 outcome = account.add_subscriber_fact(event.subscriber_id, event.fact, closed_through_day, touched)
             else:
                 outcome = account.add_customer_fact(event.fact, closed_through_day, touched)  # type: ignore[union-attr, arg-type]
