@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.daily_usage import DailyRow
 from schemas.dead_letters import DeadLetter
-from schemas.decode import AssignmentRecord, DayClose, SubscriberEvent, decode_assignments
+from schemas.decode import AssignmentRecord, CustomerEvent, DayClose, SubscriberEvent, decode_assignments
 from schemas.entitlements import Watermark
 from schemas.reasons import Reason, Refused
 from streams.core.account import DUPLICATE, METERED, Account, OutputRecord, Touched, put_to_rest
@@ -66,13 +66,14 @@ class PartitionState:
             if offset < next_offset:
                 taken += 1
                 continue
-            kind = type(event)
-            if kind is Refused:
-                dead_letters.append(self._dead_letter(record, event.reason, event.detail))
-                next_offset = offset + 1
-                taken += 1
-                continue
-            if kind is DayClose:
+            # Nearly all events are about a subscriber.
+            if type(event) is SubscriberEvent:
+                account = accounts.get((event.partner_id, event.customer_id)) or self._new_account(event)
+                outcome = account.add_subscriber_fact(event.subscriber_id, event.fact, closed_through_day, touched)
+            elif type(event) is CustomerEvent:
+                account = accounts.get((event.partner_id, event.customer_id)) or self._new_account(event)
+                outcome = account.add_customer_fact(event.fact, closed_through_day, touched)
+            elif type(event) is DayClose:
                 if closed_through_day is None or event.day > closed_through_day:
                     if next_offset > before.next_offset:
                         break
@@ -81,21 +82,18 @@ class PartitionState:
                 next_offset = offset + 1
                 taken += 1
                 continue
-            owner = (event.partner_id, event.customer_id)  # type: ignore[union-attr]
-            account = accounts.get(owner)
-            if account is None:
-                account = Account(*owner)
-                accounts[(account.partner_id, account.customer_id)] = account
-            if kind is SubscriberEvent:
-                outcome = account.add_subscriber_fact(event.subscriber_id, event.fact, closed_through_day, touched)
             else:
-                outcome = account.add_customer_fact(event.fact, closed_through_day, touched)  # type: ignore[union-attr, arg-type]
+                assert type(event) is Refused
+                dead_letters.append(self._dead_letter(record, event.reason, event.detail))
+                next_offset = offset + 1
+                taken += 1
+                continue
             if outcome is METERED:
                 metered += 1
             elif outcome is DUPLICATE:
                 duplicates += 1
             else:
-                fact = event.fact  # type: ignore[union-attr]
+                fact = event.fact
                 detail = f"source {fact.source!r}, id {fact.id!r} came before with other content"
                 dead_letters.append(self._dead_letter(record, Reason.IDENTITY_CONFLICT, detail))
             next_offset = offset + 1
@@ -119,6 +117,11 @@ class PartitionState:
         entitlements = put_to_rest(touched, next_offset)
         self.watermark = watermark
         return Applied(taken, entitlements, daily_rows, dead_letters, watermark, touched.anomalies, restated_days)
+
+    def _new_account(self, event: SubscriberEvent | CustomerEvent) -> Account:
+        account = Account(event.partner_id, event.customer_id)
+        self.accounts[(account.partner_id, account.customer_id)] = account
+        return account
 
     def _dead_letter(self, record: AssignmentRecord, reason: Reason, detail: str) -> DeadLetter:
         return DeadLetter(

@@ -114,7 +114,9 @@ def _meter(kafka: str, names: TopicNames, records: int) -> list[DeadLetter]:
         group.close()
         worker.terminate()
         worker.communicate(timeout=30)
-    reader = Consumer({"bootstrap.servers": kafka, "group.id": f"{prefix}test", "enable.partition.eof": True, "log_level": 2})
+    reader = Consumer(
+        {"bootstrap.servers": kafka, "group.id": f"{prefix}test", "enable.partition.eof": True, "log_level": 2}
+    )
     try:
         reader.assign([TopicPartition(names.dead_letters, 0, 0)])
         found = []
