@@ -28,7 +28,7 @@ def fold_subscriber(facts: list[SubscriberFact], deprovisions: Sequence[Customer
 
     A pure function of the two sets: neither the order of arrival nor the facts' offsets matter.
     """
-    if len(facts) > 1 or deprovisions:
+    if len(facts) != 1 or deprovisions:
         return _fold_ordered(facts, _in_force(facts, deprovisions))
     # The commonest case, a subscriber's first fact, without the machinery of the fold.
     fact = facts[0]
