@@ -20,7 +20,7 @@ from bench.process_usage import resident_bytes
 from bench.workload import Workload, records
 from schemas.topics import TopicNames
 from streams.core.partition import PartitionState
-from streams.ledger import Ledger
+from streams.ledger import RECORDS_PER_RUN, Ledger
 from streams.log import KafkaLog
 from streams.metrics import WorkerMetrics
 
@@ -62,7 +62,7 @@ class _Input(Struct, frozen=True):
 
 
 def memory(events: int) -> Memory:
-    """Apply the events in batches, as they come from another process, and see what the state keeps."""
+    """Apply the events in runs as the ledger does, as they come from another process, and see what the state keeps."""
     now_ms = int(time.time() * 1000)
     state = PartitionState("package-assignments", 0)
     command = [sys.executable, "-m", "bench.workload", str(events)]
@@ -70,7 +70,7 @@ def memory(events: int) -> Memory:
         assert source.stdout is not None
         gc.collect()
         before = resident_bytes()
-        while lines := list(islice(source.stdout, _BATCH)):
+        while lines := list(islice(source.stdout, RECORDS_PER_RUN)):
             batch: list[_Input] = []
             for line in lines:
                 key, _, value = line.rstrip(b"\n").partition(b"\t")

