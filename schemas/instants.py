@@ -5,7 +5,7 @@ Finer digits than a millisecond are cut off (contract, "Envelope"). The year 000
 """
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 
 MS_PER_DAY = 86_400_000
 
@@ -51,6 +51,11 @@ def day_number(text: str) -> int:
 def day_text(day: int) -> str:
     """YYYY-MM-DD of a number of days since the epoch."""
     return date.fromordinal(day + _EPOCH_ORDINAL).isoformat()
+
+
+def time_text(time_ms: int) -> str:
+    """RFC 3339 in UTC with three digits of a fraction."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{time_ms % 1000:03d}Z"
 
 
 def day_of_ms(time_ms: int) -> int:

@@ -44,7 +44,9 @@ class _WholeRecordBatches(PartitionRecords):  # type: ignore[misc]
             batch = self._records.next_batch()
             if not batch.is_control_batch:
                 # A fetch begins with the whole batch that the position lies in.
-                records = [record for record in batch if record.offset >= self.next_fetch_offset]
+                records = list(batch)
+                if records and records[0].offset < self.next_fetch_offset:
+                    records = [record for record in records if record.offset >= self.next_fetch_offset]
                 self.next_fetch_offset = batch.next_offset
                 if records:
                     yield records

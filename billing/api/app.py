@@ -1,0 +1,72 @@
+"""The application: the contract's routes, downloads, our extensions, and one form for every error."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from billing.api import downloads, extensions, reports, sub_partners
+from billing.api.errors import ApiError, ErrorCode, answer, of_status, tracking_id_of
+from billing.api.guard import Guard
+from billing.api.services import Services, clock_ms
+from billing.api.settings import ApiSettings
+from billing.jobs.files import ReportFiles
+from billing.jobs.register import ReportRegister
+from sinks.store import ReadableStore
+
+PREFIX = "/v1"
+_DESCRIPTIONS = {
+    404: "There is no such path.",
+    405: "The path does not support this method.",
+}
+
+
+def create_app(
+    settings: ApiSettings,
+    register: ReportRegister,
+    files: ReportFiles,
+    open_store: Callable[[], ReadableStore],
+    now_ms: Callable[[], int] = clock_ms,
+) -> FastAPI:
+    """The API. `open_store` opens the store for one request; it is closed afterwards."""
+    app = FastAPI(
+        title="rtmeter extensions",
+        version="1",
+        description="What rtmeter offers beyond the public billing-report API, which it serves beside this.",
+        redoc_url=None,
+    )
+    app.state.services = Services(settings, register, files, open_store, now_ms)
+    for router in (reports.router, sub_partners.router, downloads.router, extensions.router):
+        app.include_router(router, prefix=PREFIX)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    return app
+
+
+def guarded(app: FastAPI) -> ASGIApp:
+    """The application behind its guard: what a server serves."""
+    settings = app.state.services.settings
+    return Guard(app, settings.max_body_bytes, settings.body_seconds)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return answer(error, tracking_id_of(request))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    description = _DESCRIPTIONS.get(error.status_code, str(error.detail))
+    return answer(of_status(error.status_code, description, dict(error.headers or {})), tracking_id_of(request))
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = ", ".join(sorted({".".join(map(str, one["loc"])) for one in error.errors()}))
+    wrong_parameters = ApiError(400, ErrorCode.BAD_PARAMETER, f"Not as documented: {wrong}.")
+    return answer(wrong_parameters, tracking_id_of(request))

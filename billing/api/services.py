@@ -1,0 +1,58 @@
+"""What the routes work with, and how a request gets to its caller."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from starlette.requests import Request
+
+from billing.api.directory import Directory
+from billing.api.limits import RateLimit
+from billing.api.links import LinkSigner
+from billing.api.settings import ApiSettings
+from billing.api.tokens import Caller, Scope, TokenJudge
+from billing.jobs.files import ReportFiles
+from billing.jobs.register import ReportRegister
+from sinks.store import ReadableStore
+
+
+def clock_ms() -> int:
+    """The clock of this machine, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Services:
+    """The parts of one API process."""
+
+    def __init__(
+        self,
+        settings: ApiSettings,
+        register: ReportRegister,
+        files: ReportFiles,
+        open_store: Callable[[], ReadableStore],
+        now_ms: Callable[[], int] = clock_ms,
+    ) -> None:
+        self.settings = settings
+        self.register = register
+        self.files = files
+        self.open_store = open_store
+        self.now_ms = now_ms
+        self.directory = Directory(open_store)
+        self.links = LinkSigner(settings.signing_keys)
+        self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)
+        self.rate_limit = RateLimit(settings.requests_per_minute, now_ms)
+        #: So many queries of extensions run at a time: they cost more than all else that is answered at once.
+        self.queries = threading.BoundedSemaphore(4)
+
+    def caller(self, request: Request, scope: Scope) -> Caller:
+        """Who asks, if it may: ApiError 401, 403 or 429."""
+        caller = self.tokens.caller(request.headers.get("authorization"))
+        self.rate_limit.take(caller.org_id)
+        caller.need(scope)
+        return caller
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    found: Services = request.app.state.services
+    return found
