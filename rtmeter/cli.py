@@ -10,7 +10,9 @@ from typing import Annotated, Optional
 import typer
 from confluent_kafka import KafkaException
 
-from billing.from_store import open_days, report_from_store
+from billing.api.scopes import Scope
+from billing.export import export_csv
+from billing.from_store import open_days
 from billing.meter import Metered
 from billing.report import NotAChild
 from rtmeter import options
@@ -85,14 +87,15 @@ def up(
         bool, typer.Option("--drain", help="Stop when all input is metered, stored and committed.")
     ] = False,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of topics that are not there yet.")] = 12,
+    api_port: options.ApiPort = None,
     data_dir: options.DataDir = DEFAULT_DATA_DIR,
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
     clickhouse_dsn: options.StoreDsn = None,
 ) -> None:
-    """Run the embedded pipeline in the foreground: Kafka, topics, workers, sink and store.
+    """Run the embedded pipeline in the foreground: Kafka, topics, workers, sink, store and API.
 
-    Started again on the same folder it goes on where it was.
+    Started again on the same folder it goes on where it was. With --drain there is no API.
 
     Example: rtmeter up --workers 2 --data-dir ./rtmeter-data
     """
@@ -101,17 +104,28 @@ def up(
     stop = stop_requested()
     installation = Installation(data_dir, bootstrap_servers, topic_prefix, clickhouse_dsn)
     with (
-        running(installation, workers, partitions=partitions, close_days=not drain) as pipeline,
+        running(
+            installation,
+            workers,
+            partitions=partitions,
+            close_days=not drain,
+            api=not drain,
+            api_port=api_port,
+        ) as pipeline,
         progress_bar() as bar,
     ):
         say(f"running in {data_dir}, logs in {installation.log_folder}; " + ("draining" if drain else "Ctrl-C stops"))
         metered, stored = bar.add_task("metered"), bar.add_task("stored")
+        told: list[str] = []
 
         def show(progress: "Progress") -> None:  # type: ignore[name-defined] # noqa: F821
             input_end = sum(part.input_end for part in progress.partitions)
             bar.update(metered, total=input_end, completed=input_end - progress.records_to_meter)
             all_ends = sum(progress.ends.values())
             bar.update(stored, total=all_ends, completed=all_ends - progress.records_to_store)
+            if not drain and not told and (url := installation.running_api()) is not None:
+                say(f"API on {url}/v1 (rtmeter token --org ...), documentation on {url}/docs")
+                told.append(url)
 
         drained = pipeline.run(stop, drain=drain, show=show)
     if drain and not drained:
@@ -185,6 +199,68 @@ def sink(
 
 
 @app.command()
+def api(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: options.ApiPort = None,
+    jobs: Annotated[bool, typer.Option(help="Make reports in this process too.")] = True,
+    database_url: options.DatabaseUrl = None,
+    reports_url: options.ReportsUrl = None,
+    data_dir: options.DataDir = DEFAULT_DATA_DIR,
+    clickhouse_dsn: options.StoreDsn = None,
+) -> None:
+    """Serve the billing-report API under /v1, and the documentation of our extensions at /docs.
+
+    Settings are environment variables RTMETER_API_...: see docs/api-settings.md. Without them it makes keys of its own.
+
+    Example: rtmeter api --port 8080
+    """
+    from rtmeter.api_process import ReportPlaces, serve_api
+
+    _log_to_stderr()
+    installation = Installation(data_dir, None, "", clickhouse_dsn)
+    serve_api(installation, ReportPlaces(database_url, reports_url), host, port, jobs=jobs)
+
+
+@app.command("jobs")
+def run_report_jobs(
+    database_url: options.DatabaseUrl = None,
+    reports_url: options.ReportsUrl = None,
+    data_dir: options.DataDir = DEFAULT_DATA_DIR,
+    clickhouse_dsn: options.StoreDsn = None,
+) -> None:
+    """Make the reports that were asked for over the API. Several share the work; `rtmeter api` does it too.
+
+    Example: rtmeter jobs --clickhouse-dsn http://ch-1:8123/rtmeter --database-url postgresql+psycopg://pg-1/rtmeter
+    """
+    from rtmeter.api_process import ReportPlaces, run_jobs
+
+    _log_to_stderr()
+    run_jobs(Installation(data_dir, None, "", clickhouse_dsn), ReportPlaces(database_url, reports_url))
+
+
+@app.command()
+def token(
+    org: Annotated[str, typer.Option(help="The org that the token speaks for.", metavar="ORG")],
+    person: Annotated[str, typer.Option(help="Who asks; stands in the reports as createdBy.")] = "local",
+    scope: Annotated[
+        Optional[list[Scope]],  # noqa: UP045
+        typer.Option(help="What it allows; may be given several times. Default: everything."),
+    ] = None,
+    hours: Annotated[int, typer.Option(min=1, help="How long it is good for.")] = 12,
+    data_dir: options.DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Make a bearer token for the API of this installation, signed with its own key.
+
+    Example: rtmeter token --org acme --hours 1
+    """
+    from billing.api.tokens import mint_token
+
+    typer.echo(
+        mint_token(Installation(data_dir, None, "").keys_folder, org, person, scope or list(Scope), hours * 3600)
+    )
+
+
+@app.command()
 def emit(
     files: options.Files,
     raw: Annotated[bool, typer.Option("--raw", help="Send every line's bytes as they are, unchecked.")] = False,
@@ -246,12 +322,18 @@ def report(
     sub_partner: options.SubPartner = None,
     internal: options.Internal = False,
     output: options.Output = None,
+    api: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(envvar="RTMETER_API", help="URL of the API to use, http://host:8080. Default: the data folder's."),
+    ] = None,
     data_dir: options.DataDir = DEFAULT_DATA_DIR,
     clickhouse_dsn: options.StoreDsn = None,
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
 ) -> None:
-    """Write a billing report as CSV, from the store.
+    """Write a billing report as CSV: through the API if one is running or given, else from the store; the same bytes.
+
+    The API given is asked with the token in RTMETER_API_TOKEN.
 
     Example: rtmeter report --type CUSTOMER --partner acme --start 2026-10-01 --end 2026-10-31 --output october.csv
     """
@@ -260,9 +342,16 @@ def report(
     request = options.report_request(
         report_type, partner, sub_partner, start, end, internal, today=today, oldest=oldest
     )
-    store = open_for_reading(clickhouse_dsn, data_dir / "store")
+    installation = Installation(data_dir, None, "", clickhouse_dsn)
+    url = api or installation.running_api()
+    if url is not None:
+        from rtmeter.api_client import report_from_api
+
+        write_result(report_from_api(url, installation, request), output)
+        return
+    store = open_for_reading(clickhouse_dsn, installation.store_folder)
     try:
-        pieces = report_from_store(store, request)
+        pieces = export_csv(store, request)
         note = open_days(store, request)
         if note is not None:
             say(f"rtmeter: note: {note} (rtmeter close-day)")

@@ -1,6 +1,7 @@
 """Where an installation keeps its things, and how its Kafka is reached."""
 
 import contextlib
+import fcntl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,28 @@ class Installation:
     @property
     def log_folder(self) -> Path:
         return self.data_dir / "logs"
+
+    @property
+    def keys_folder(self) -> Path:
+        """The keys of an embedded API: of tokens and of download links."""
+        return self.data_dir / "keys"
+
+    @property
+    def api_url_file(self) -> Path:
+        """Names the URL of the API, while one runs."""
+        return self.data_dir / "run" / "api.url"
+
+    def running_api(self) -> str | None:
+        """The URL of the folder's own API, if one runs."""
+        try:
+            with self.api_url_file.open() as announced:
+                try:
+                    fcntl.flock(announced, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:  # held by whoever serves it
+                    return announced.read() or None
+        except FileNotFoundError:
+            pass
+        return None
 
     def reachable_kafka(self) -> str | None:
         """The servers of a Kafka that runs already: the one given, or the folder's."""

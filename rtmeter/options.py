@@ -27,6 +27,25 @@ StoreDsn = Annotated[
         help="A ClickHouse server to use, http://user:password@host:8123/database. Default: the embedded store.",
     ),
 ]
+DatabaseUrl = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        envvar="RTMETER_DATABASE_URL",
+        help="Where reports are registered, postgresql+psycopg://user:password@host/database. Default: SQLite in the folder.",
+    ),
+]
+ReportsUrl = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        envvar="RTMETER_REPORTS_URL", help="Where report files are kept, s3://bucket/path. Default: in the folder."
+    ),
+]
+ApiPort = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        min=0, max=65535, help="Port of the API; 0: any free one. Default: 8080, or a free one if that is taken."
+    ),
+]
 MetricsPort = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(

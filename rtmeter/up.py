@@ -89,8 +89,10 @@ class _Stall:
 
 
 @contextlib.contextmanager
-def running(installation: Installation, workers: int, *, partitions: int, close_days: bool) -> Iterator[Pipeline]:
-    """The pipeline, started; everything it started has ended afterwards."""
+def running(
+    installation: Installation, workers: int, *, partitions: int, close_days: bool, api: bool, api_port: int | None
+) -> Iterator[Pipeline]:
+    """The pipeline, started; everything it started has ended afterwards. `api_port` None: the usual one, or a free one."""
     logs = installation.log_folder
     pids = installation.data_dir / "run"
     for folder in (logs, pids):
@@ -106,6 +108,10 @@ def running(installation: Installation, workers: int, *, partitions: int, close_
         # In the environment, because a DSN can hold a password, and arguments are everybody's to read.
         dsn = {} if installation.store_dsn is None else {"RTMETER_CLICKHOUSE_DSN": installation.store_dsn}
         children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid", dsn))
+        if api:
+            arguments = ["api", "--data-dir", str(installation.data_dir)]
+            arguments += [] if api_port is None else ["--port", str(api_port)]
+            children.append(Child("api", arguments, logs / "api.log", pids / "api.pid", dsn))
         try:
             for child in children:
                 child.start()

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def running(folder: Path) -> Iterator[str]:
         _wait_until_ready(where, folder, server)
         yield f"postgresql+psycopg://test@/postgres?host={folder}"
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once, whoever is still connected
         server.wait(30)
 
 

@@ -14,8 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from billing.api import formats, parameters
 from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_found, unavailable
 from billing.api.reports import register, visible
+from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
-from billing.api.tokens import Scope
 from billing.daily import daily_usage
 from billing.explain_row import HeldInterval, held_intervals
 from billing.ids import ORGANIZATION, own_id

@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 from billing.api import parameters
 from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_found
 from billing.api.links import LinkSigner
+from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
 from billing.api.threads import in_thread
-from billing.api.tokens import Caller, Scope
+from billing.api.tokens import Caller
 from billing.ids import ORGANIZATION, PERSON, own_id, public_id
 from billing.jobs.register import sort_key
 from billing.jobs.reports import (
@@ -163,7 +164,7 @@ def register(services: Services, wanted: ReportRequest, caller: Caller, **more: 
             wanted, caller.person_id, max_running=services.settings.max_running_reports, **more
         )
     except AlreadyCompleted as error:
-        raise ApiError(409, ErrorCode.ALREADY_COMPLETED, f"There is {error}: {error.report.id}") from None
+        raise ApiError(409, ErrorCode.ALREADY_COMPLETED, f"{error}: {error.report.id}") from None
     except TooManyRunning as error:
         description = f"Too many reports: {error}."
         raise ApiError(429, ErrorCode.TOO_MANY_RUNNING, description, {"Retry-After": str(_RETRY_SECONDS)}) from None

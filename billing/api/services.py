@@ -9,8 +9,9 @@ from starlette.requests import Request
 from billing.api.directory import Directory
 from billing.api.limits import RateLimit
 from billing.api.links import LinkSigner
+from billing.api.scopes import Scope
 from billing.api.settings import ApiSettings
-from billing.api.tokens import Caller, Scope, TokenJudge
+from billing.api.tokens import Caller, TokenJudge
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from sinks.store import ReadableStore

@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, Response
 from billing.api import parameters
 from billing.api.directory import SubPartner
 from billing.api.reports import next_link
+from billing.api.scopes import Scope
 from billing.api.services import services_of
-from billing.api.tokens import Scope
 from billing.ids import ORGANIZATION, public_id
 from schemas.instants import time_text
 

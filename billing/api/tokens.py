@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections.abc import Collection
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from msgspec import Struct
 
 from billing.api.errors import ApiError, ErrorCode
+from billing.api.scopes import Scope
 from billing.api.settings import jwks_file
 from billing.ids import ORGANIZATION, PERSON, own_id
 
@@ -24,14 +24,6 @@ _LEAST_SECONDS_BETWEEN_LOOKS = 30.0
 LOCAL_ISSUER = "rtmeter-local"
 LOCAL_AUDIENCE = "rtmeter"
 _KEY, _KEY_SET = "token-key.pem", "jwks.json"
-
-
-class Scope(StrEnum):
-    """What a token may allow."""
-
-    REPORTS_READ = "spark-admin:wholesale_billing_reports_read"
-    REPORTS_WRITE = "spark-admin:wholesale_billing_reports_write"
-    SUB_PARTNERS_READ = "spark-admin:wholesale_sub_partners_read"
 
 
 class Caller(Struct, frozen=True):

@@ -80,7 +80,7 @@ class AlreadyCompleted(Exception):
     """A completed report of the same partner, sub-partner, type and dates must be deleted first (rule 28)."""
 
     def __init__(self, report: StoredReport) -> None:
-        super().__init__("a report of the same type and dates is there already: delete it first")
+        super().__init__("There is a report of the same type and dates already; delete it to have it made anew")
         self.report = report
 
 

@@ -17,7 +17,7 @@ _BUSY_SECONDS = 30
 _MIGRATION_LOCK = 7_264_119_035
 
 
-class RelationalStoreUnavailable(Exception):
+class RelationalStoreUnavailable(ConnectionError):
     """The relational store does not open. The message says which and why, without its password."""
 
 

@@ -99,7 +99,9 @@ class _Demo:
         with contextlib.ExitStack() as parts:
             with phases.phase("start Kafka, workers and store"):
                 installation = Installation(self._folder, None, "")
-                pipeline = parts.enter_context(running(installation, workers, partitions=_PARTITIONS, close_days=False))
+                pipeline = parts.enter_context(
+                    running(installation, workers, partitions=_PARTITIONS, close_days=False, api=False, api_port=None)
+                )
                 servers = installation.reachable_kafka()
                 if servers is None:
                     raise KafkaUnavailable(f"the Kafka in {self._folder} does not answer any more")
