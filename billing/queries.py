@@ -1,13 +1,31 @@
 """The SQL of reports: pure builders, each with its parameters, tested on the engine.
 
 PARTNER and CUSTOMER reports sum daily usage, USER reports sum intervals; both give the same totals exactly.
-Every query starts from the owners' ids, because every sort key does.
+Every query starts from the owners' ids, because every sort key does. Its rows have the columns of `ROW`.
 """
 
 from msgspec import Struct
 
 from billing.report import Owner, ReportRequest, ReportType
 from streams.core.grid import MICRODAYS_PER_DAY
+
+#: The columns of a report's row, whatever its type: what the type does not show is empty.
+ROW = (
+    "owner_id",
+    "subscription",
+    "service",
+    "customer_shown",
+    "location_shown",
+    "subscriber",
+    "external",
+    "user",
+    "workspace",
+    "first_used",
+    "last_used",
+    "total",
+)
+#: The order of rule 32: text by its bytes.
+ORDER = "owner_id, subscription, service, customer_shown, location_shown, subscriber"
 
 
 class Query(Struct, frozen=True):
@@ -18,98 +36,136 @@ class Query(Struct, frozen=True):
 
 
 # `customers` knows only those that a fact described; usage needs no description (rule 9).
-_CUSTOMERS = """
+CUSTOMERS = """
     SELECT partner_id, customer_id, external_id, subscription_id, internal
     FROM customers FINAL
     WHERE partner_id IN {owners:Array(String)}
 """
 
-_DAILY = """
-    SELECT partner_id, customer_id, location_id, item, toInt32(day) AS used_day, quantity_microdays AS quantity
-    FROM daily_usage FINAL
-    WHERE partner_id IN {owners:Array(String)}
-      AND day BETWEEN toDate32({first_day:Int32}) AND toDate32({last_day:Int32})
-      AND used_day >= transform(partner_id, {owners:Array(String)}, {owner_first_days:Array(Int32)}, 0)
-      AND quantity != 0
-"""
+# The few customers that are not billed as all others of their owner.
+_SPECIAL = "SELECT partner_id, customer_id FROM customers FINAL WHERE partner_id IN {owners:Array(String)} AND (subscription_id != '' OR internal)"
 
-_INTERVALS = """
-    SELECT partner_id, customer_id, subscriber_id, user_id, workspace_id, location AS location_id, item,
-           greatest(start, transform(partner_id, {owners:Array(String)}, {owner_first_microdays:Array(Int64)}, 0)) AS since,
-           least(end, {end_microday:Int64}) AS until
-    FROM timelines FINAL
-    ARRAY JOIN items AS item, locations AS location, starts AS start, ends AS end
-    WHERE partner_id IN {owners:Array(String)} AND since < until
-"""
-
-_ORDERS = """
-    SELECT partner_id, customer_id, location AS location_id, item, day AS used_day, quantity
-    FROM customers FINAL
-    ARRAY JOIN order_items AS item, order_locations AS location, order_days AS day, order_quantities AS quantity
-    WHERE partner_id IN {owners:Array(String)}
-      AND used_day BETWEEN transform(partner_id, {owners:Array(String)}, {owner_first_days:Array(Int32)}, 0)
-                       AND {last_day:Int32}
-"""
-
-_SUBSCRIPTION = """if(customer.subscription_id != '', customer.subscription_id,
-       transform(usage.partner_id, {owners:Array(String)}, {owner_subscriptions:Array(String)}, ''))"""
+OWN_SUBSCRIPTION = "transform(partner_id, {owners:Array(String)}, {owner_subscriptions:Array(String)}, '')"
+SUBSCRIPTION = f"if(customer.subscription_id != '', customer.subscription_id, {OWN_SUBSCRIPTION})"
+NOT_INTERNAL = "({internal:Bool} OR NOT customer.internal)"
 
 
 def report_query(request: ReportRequest, owners: list[Owner]) -> Query:
-    """The rows of a report, in its order: the members of `billing.report.UsageRow`, in theirs."""
-    shown = request.report_type
-    customer = "usage.customer_id" if shown is not ReportType.PARTNER else "''"
-    external = "customer.external_id" if shown is not ReportType.PARTNER else "''"
-    location = "usage.location_id" if shown is not ReportType.PARTNER else "''"
-    sql = f"""
-SELECT usage.partner_id AS owner_id,
-       {_SUBSCRIPTION} AS subscription,
-       usage.item AS service,
-       {customer} AS customer_shown,
-       {location} AS location_shown,
-       usage.subscriber_id AS subscriber,
-       {external} AS external,
-       usage.user_id AS user,
-       usage.workspace_id AS workspace,
-       min(usage.first_used_day) AS first_used,
-       max(usage.last_used_day) AS last_used,
-       sum(usage.quantity) AS total
-FROM ({_usage(shown)}) AS usage
-LEFT JOIN ({_CUSTOMERS}) AS customer USING (partner_id, customer_id)
-WHERE {{internal:Bool}} OR NOT customer.internal
-GROUP BY owner_id, subscription, service, customer_shown, location_shown, subscriber, external, user, workspace
-HAVING total != 0
-ORDER BY owner_id, subscription, service, customer_shown, location_shown, subscriber
-"""
+    """The rows of a billing report, in no order."""
+    build = {ReportType.PARTNER: _partner, ReportType.CUSTOMER: _customer, ReportType.USER: _user}
+    late = any(owner.first_day != request.first_day for owner in owners)
     return Query(
-        sql,
+        build[request.report_type](late),
         {
-            "owners": [owner.org_id for owner in owners],
+            **owner_parameters(request, owners),
             "owner_first_days": [owner.first_day for owner in owners],
             "owner_first_microdays": [owner.first_day * MICRODAYS_PER_DAY for owner in owners],
-            "owner_subscriptions": [owner.subscription_id for owner in owners],
             "first_day": request.first_day,
             "last_day": request.last_day,
+            "first_microday": request.first_day * MICRODAYS_PER_DAY,
             "end_microday": (request.last_day + 1) * MICRODAYS_PER_DAY,
-            "internal": request.internal,
         },
     )
 
 
-def _usage(shown: ReportType) -> str:
-    if shown is not ReportType.USER:
-        return f"""
-    SELECT partner_id, customer_id, location_id, item, '' AS subscriber_id, '' AS user_id, '' AS workspace_id,
-           used_day AS first_used_day, used_day AS last_used_day, quantity
-    FROM ({_DAILY})"""
+def owner_parameters(request: ReportRequest, owners: list[Owner]) -> dict[str, object]:
+    """The parameters that every report's query has."""
+    return {
+        "owners": [owner.org_id for owner in owners],
+        "owner_subscriptions": [owner.subscription_id for owner in owners],
+        "internal": request.internal,
+    }
+
+
+def _daily(late: bool) -> str:
+    """Usage of the days; `late`: some owner's billing starts within the period (rule 23)."""
+    since = "AND used_day >= transform(partner_id, {owners:Array(String)}, {owner_first_days:Array(Int32)}, 0)"
     return f"""
-    SELECT partner_id, customer_id, location_id, item, subscriber_id, user_id, workspace_id,
-           toInt32(intDiv(since, {MICRODAYS_PER_DAY})) AS first_used_day,
-           toInt32(intDiv(until - 1, {MICRODAYS_PER_DAY})) AS last_used_day, until - since AS quantity
-    FROM ({_INTERVALS})
+    SELECT partner_id, customer_id, location_id, item, toInt32(day) AS used_day, quantity_microdays AS quantity
+    FROM daily_usage FINAL
+    WHERE partner_id IN {{owners:Array(String)}}
+      AND day BETWEEN toDate32({{first_day:Int32}}) AND toDate32({{last_day:Int32}})
+      AND quantity != 0 {since if late else ""}
+"""
+
+
+_SUMS = "min(used_day) AS first_used, max(used_day) AS last_used, sum(quantity) AS total"
+
+
+def _partner(late: bool) -> str:
+    # Nearly all customers have the subscription of their owner: their usage needs no look at who they are.
+    return f"""
+SELECT owner_id, subscription, service, '' AS customer_shown, '' AS location_shown, '' AS subscriber, '' AS external,
+       '' AS user, '' AS workspace, min(first_used) AS first_used, max(last_used) AS last_used, sum(total) AS total
+FROM
+(
+    SELECT partner_id AS owner_id, {OWN_SUBSCRIPTION} AS subscription, item AS service, {_SUMS}
+    FROM ({_daily(late)})
+    WHERE (partner_id, customer_id) NOT IN ({_SPECIAL})
+    GROUP BY partner_id, item
     UNION ALL
-    SELECT partner_id, customer_id, location_id, item, '', '', '', used_day, used_day, quantity
-    FROM ({_ORDERS})"""
+    SELECT partner_id AS owner_id, {SUBSCRIPTION} AS subscription, item AS service, {_SUMS}
+    FROM ({_daily(late)}) AS usage
+    ANY INNER JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
+    WHERE (partner_id, customer_id) IN ({_SPECIAL}) AND {NOT_INTERNAL}
+    GROUP BY owner_id, subscription, service
+)
+GROUP BY owner_id, subscription, service
+"""
+
+
+def _customer(late: bool) -> str:
+    return f"""
+SELECT partner_id AS owner_id, {SUBSCRIPTION} AS subscription, item AS service,
+       customer_id AS customer_shown, location_id AS location_shown, '' AS subscriber,
+       customer.external_id AS external, '' AS user, '' AS workspace, first_used, last_used, total
+FROM
+(
+    SELECT partner_id, customer_id, location_id, item, {_SUMS}
+    FROM ({_daily(late)})
+    GROUP BY partner_id, customer_id, location_id, item
+) AS usage
+LEFT ANY JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
+WHERE {NOT_INTERNAL}
+"""
+
+
+def _user(late: bool) -> str:
+    by_owner = "transform(partner_id, {owners:Array(String)}, {owner_first_microdays:Array(Int64)}, 0)"
+    first_day = "transform(partner_id, {owners:Array(String)}, {owner_first_days:Array(Int32)}, 0)"
+    return f"""
+SELECT partner_id AS owner_id, {SUBSCRIPTION} AS subscription, item AS service,
+       customer_id AS customer_shown, location_id AS location_shown, subscriber_id AS subscriber,
+       customer.external_id AS external, user_id AS user, workspace_id AS workspace, first_used, last_used, total
+FROM
+(
+    SELECT partner_id, customer_id, location AS location_id, item, subscriber_id,
+           any(user) AS user_id, any(workspace) AS workspace_id,
+           toInt32(intDiv(min(since), {MICRODAYS_PER_DAY})) AS first_used,
+           toInt32(intDiv(max(until) - 1, {MICRODAYS_PER_DAY})) AS last_used,
+           sum(until - since) AS total
+    FROM
+    (
+        SELECT partner_id, customer_id, subscriber_id, user_id AS user, workspace_id AS workspace, location, item,
+               greatest(start, {by_owner if late else "{first_microday:Int64}"}) AS since,
+               least(end, {{end_microday:Int64}}) AS until
+        FROM timelines FINAL
+        ARRAY JOIN items AS item, locations AS location, starts AS start, ends AS end
+        WHERE partner_id IN {{owners:Array(String)}} AND since < until
+    )
+    GROUP BY partner_id, customer_id, subscriber_id, item, location
+    UNION ALL
+    SELECT partner_id, customer_id, location AS location_id, item, '', '', '',
+           min(day) AS first_used, max(day) AS last_used, sum(quantity) AS total
+    FROM customers FINAL
+    ARRAY JOIN order_items AS item, order_locations AS location, order_days AS day, order_quantities AS quantity
+    WHERE partner_id IN {{owners:Array(String)}} AND day <= {{last_day:Int32}} AND quantity != 0
+      AND day >= {first_day if late else "{first_day:Int32}"}
+    GROUP BY partner_id, customer_id, item, location
+) AS usage
+LEFT ANY JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
+WHERE {NOT_INTERNAL}
+"""
 
 
 #: Per partition: the input prefix whose state is stored, and the last closed day (days since the epoch).
@@ -119,3 +175,9 @@ FROM partition_progress FINAL ORDER BY partition
 """
 
 DEAD_LETTERS_BY_REASON = "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY reason"
+
+#: Records of the owners that were refused.
+DEAD_LETTERS_OF_OWNERS = """
+SELECT count() FROM dead_letters FINAL
+WHERE JSONExtractString(ifNull(value, ''), 'data', 'partnerOrgId') IN {owners:Array(String)}
+"""

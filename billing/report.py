@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -88,7 +88,7 @@ COLUMNS = {
 }
 
 #: A cell that starts with one of these would be a formula to a spreadsheet.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 _ROWS_PER_CHUNK = 1000
 
@@ -136,6 +136,13 @@ def write_csv(request: ReportRequest, rows: Iterable[UsageRow], catalog: Catalog
     yield buffer.getvalue().encode()
 
 
+def csv_line(cells: Sequence[str]) -> str:
+    """One line, with its end: cells in quotes only where they must be."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue()
+
+
 def quantity_text(quantity_microdays: int) -> str:
     """A plain decimal in days: at most six places, no exponent, no trailing zeros."""
     whole, rest = divmod(quantity_microdays, 1_000_000)
@@ -144,24 +151,25 @@ def quantity_text(quantity_microdays: int) -> str:
 
 def _cells(report_type: ReportType, row: UsageRow, name: str, catalog: CatalogState) -> list[str]:
     entry = catalog.service(row.subscription_id, row.item)
-    cells = [_text(name), _text(row.owner_id)]
+    cells = [safe_text(name), safe_text(row.owner_id)]
     if report_type is not ReportType.PARTNER:
-        cells += [_text(row.customer_id), _text(row.external_id)]
+        cells += [safe_text(row.customer_id), safe_text(row.external_id)]
     cells += [
-        _text(row.subscription_id),
-        _text(row.item),
-        "" if entry is None else _text(entry.sku),
-        "" if entry is None else _text(entry.description),
+        safe_text(row.subscription_id),
+        safe_text(row.item),
+        "" if entry is None else safe_text(entry.sku),
+        "" if entry is None else safe_text(entry.description),
         day_text(row.first_used_day),
         day_text(row.last_used_day),
         quantity_text(row.quantity_microdays),
     ]
     if report_type is not ReportType.PARTNER:
-        cells.append(_text(row.location_id))
+        cells.append(safe_text(row.location_id))
     if report_type is ReportType.USER:
-        cells += [_text(row.subscriber_id), _text(row.user_id), _text(row.workspace_id)]
+        cells += [safe_text(row.subscriber_id), safe_text(row.user_id), safe_text(row.workspace_id)]
     return cells
 
 
-def _text(cell: str) -> str:
-    return "'" + cell if cell.startswith(_FORMULA_STARTS) else cell
+def safe_text(cell: str) -> str:
+    """A text as it stands in a cell: no spreadsheet takes it for a formula."""
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell

@@ -11,8 +11,7 @@ import typer
 from confluent_kafka import KafkaException
 
 from billing.api.scopes import Scope
-from billing.export import export_csv
-from billing.from_store import open_days
+from billing.export import export_csv, report_notes
 from billing.meter import Metered
 from billing.report import NotAChild
 from rtmeter import options
@@ -352,9 +351,8 @@ def report(
     store = open_for_reading(clickhouse_dsn, installation.store_folder)
     try:
         pieces = export_csv(store, request)
-        note = open_days(store, request)
-        if note is not None:
-            say(f"rtmeter: note: {note} (rtmeter close-day)")
+        for note in report_notes(store, request):
+            say(f"rtmeter: note: {note}")
         write_result(pieces, output)
     finally:
         store.close()

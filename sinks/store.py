@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 import clickhouse_connect
 import tenacity
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from msgspec import Struct
 
 _ROWS_PER_BLOCK = 10_000
 _OPEN_SECONDS = 10.0
@@ -25,6 +26,25 @@ _SETTINGS = {
     "max_partitions_per_insert_block": 0,
 }
 _LOCK = "store.lock"
+
+
+class QueryLimits(Struct, frozen=True):
+    """What one query may take: time in seconds, memory in bytes. Sorts and sums that are larger go to disk."""
+
+    seconds: int = 600
+    memory_bytes: int = 4 << 30
+
+    def settings(self) -> dict[str, int]:
+        """As the engine names them."""
+        return {
+            "max_execution_time": self.seconds,
+            "max_memory_usage": self.memory_bytes,
+            "max_bytes_before_external_sort": self.memory_bytes // 4,
+            "max_bytes_before_external_group_by": self.memory_bytes // 4,
+        }
+
+
+DEFAULT_LIMITS = QueryLimits()
 
 
 class StoreUnavailable(Exception):
@@ -44,19 +64,25 @@ class ReadableStore(Protocol):
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The same in blocks of rows, without holding all of them."""
 
+    def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
+        """The bytes of a query's one column, a string, without holding all of them."""
+
     def close(self) -> None: ...
 
 
 class Store:
     """A ClickHouse client of this process: embedded or HTTP."""
 
-    def __init__(self, dsn: str, lock: int | None = None) -> None:
+    def __init__(self, dsn: str, lock: int | None = None, limits: QueryLimits = DEFAULT_LIMITS) -> None:
+        # A server takes parameters in the address, which is short, or in the body.
+        options = {} if dsn.startswith("chdb:") else {"form_encode_query_params": True}
         try:
-            self._client = clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS)
+            self._client = clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS, **options)
         except (ClickHouseError, OSError) as error:
             raise StoreUnavailable(f"the store does not open: {error}") from error
         self._dsn = dsn
         self._lock = lock
+        self._limits = limits
 
     def __enter__(self) -> Self:
         return self
@@ -79,10 +105,21 @@ class Store:
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         try:
             with self._client.query_row_block_stream(
-                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK}
+                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK, **self._limits.settings()}
             ) as blocks:
                 for block in blocks:
                     yield [tuple(row) for row in block]
+        except (ClickHouseError, OSError) as error:
+            raise StoreFailed(str(error)) from error
+
+    def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
+        # Not a format of the engine's: in Native the driver sees an error that comes after the first rows.
+        try:
+            with self._client.query_column_block_stream(
+                sql, parameters=parameters, settings=self._limits.settings(), query_formats={"String": "bytes"}
+            ) as blocks:
+                for (column,) in blocks:
+                    yield b"".join(column)
         except (ClickHouseError, OSError) as error:
             raise StoreFailed(str(error)) from error
 
@@ -93,9 +130,9 @@ class Store:
         except (ClickHouseError, OSError) as error:
             raise StoreFailed(str(error)) from error
 
-    def another_handle(self) -> "Store":
+    def another_handle(self, limits: QueryLimits) -> "Store":
         """A second client of the same engine, for another thread."""
-        return Store(self._dsn)
+        return Store(self._dsn, limits=limits)
 
     def close(self) -> None:
         self._client.close()
@@ -104,7 +141,7 @@ class Store:
             self._lock = None
 
 
-def open_embedded(folder: Path) -> Store:
+def open_embedded(folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> Store:
     """Open the embedded store of a folder for this process alone; StoreUnavailable if another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -113,7 +150,7 @@ def open_embedded(folder: Path) -> Store:
     except BlockingIOError:
         os.close(lock)
         raise StoreUnavailable(f"another process has the store in {folder} open") from None
-    return Store(f"chdb://{(folder / 'chdb').resolve()}", lock)
+    return Store(f"chdb://{(folder / 'chdb').resolve()}", lock, limits)
 
 
 def open_store(dsn: str | None, folder: Path) -> Store:
@@ -121,22 +158,22 @@ def open_store(dsn: str | None, folder: Path) -> Store:
     return open_embedded(folder) if dsn is None else Store(dsn)
 
 
-def open_while_sinking(dsn: str | None, folder: Path) -> ReadableStore:
+def open_while_sinking(dsn: str | None, folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> ReadableStore:
     """The store for reading while a sink is meant to have it open; StoreUnavailable if it does not answer (yet)."""
     from sinks.store_server import RemoteStore
 
     if dsn is not None:
-        return Store(dsn)
+        return Store(dsn, limits=limits)
     try:
-        return RemoteStore(folder)
+        return RemoteStore(folder, limits)
     except OSError as error:
         raise StoreUnavailable(f"no sink answers in {folder}: {error}") from error
 
 
-def open_for_reading(dsn: str | None, folder: Path) -> ReadableStore:
+def open_for_reading(dsn: str | None, folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> ReadableStore:
     """The store for reading: as `open_store`, or through the sink that has the embedded one open."""
     if dsn is not None:
-        return Store(dsn)
+        return Store(dsn, limits=limits)
     if not (folder / "chdb").exists():
         raise StoreUnavailable(f"there is no store in {folder} yet: run `rtmeter up` first")
     # A sink that is starting has the lock before it answers, one that is stopping still has it afterwards.
@@ -148,7 +185,7 @@ def open_for_reading(dsn: str | None, folder: Path) -> ReadableStore:
     ):
         with attempt:
             try:
-                return open_while_sinking(None, folder)
+                return open_while_sinking(None, folder, limits)
             except StoreUnavailable:
-                return open_embedded(folder)
+                return open_embedded(folder, limits)
     raise AssertionError("tenacity either returns or raises")

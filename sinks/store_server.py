@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from sinks.store import Store, StoreFailed
+from sinks.store import DEFAULT_LIMITS, QueryLimits, Store, StoreFailed
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,19 @@ _ANSWER_SECONDS = 600
 
 
 class Request(msgspec.Struct):
+    """A query; `text`: its one column is wanted as bytes, not its rows."""
+
     sql: str
     parameters: dict[str, Any]
+    limits: QueryLimits
+    text: bool
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
-    """One frame: some rows; the last one has neither rows nor failure."""
+    """One frame: some rows, or some text; the last one has none of them, or a failure."""
 
     rows: list[tuple[Any, ...]] = []
+    text: bytes = b""
     failure: str = ""
 
 
@@ -72,24 +77,33 @@ class _ThreadingUnixServer(socketserver.ThreadingUnixStreamServer):
 class RemoteStore:
     """The store of another process of this machine, for reading; OSError if nobody answers there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> None:
         self._folder = folder
+        self._limits = limits
         self._connect().close()
 
     def query(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
         return [row for block in self.stream(sql, parameters) for row in block]
 
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        for answer in self._answers(Request(sql, parameters or {}, self._limits, text=False)):
+            yield answer.rows
+
+    def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
+        for answer in self._answers(Request(sql, parameters or {}, self._limits, text=True)):
+            yield answer.text
+
+    def _answers(self, request: Request) -> Iterator[Answer]:
         try:
             with self._connect() as connection:
-                _send(connection, msgspec.msgpack.encode(Request(sql, parameters or {})))
+                _send(connection, msgspec.msgpack.encode(request))
                 while True:
                     answer = msgspec.msgpack.decode(_receive(connection), type=Answer)
                     if answer.failure:
                         raise StoreFailed(answer.failure)
-                    if not answer.rows:
+                    if not (answer.rows or answer.text):
                         return
-                    yield answer.rows
+                    yield answer
         except OSError as error:
             raise StoreFailed(f"the process that has the store open does not answer: {error}") from error
 
@@ -113,16 +127,24 @@ def _answer(connection: socket.socket, store: Store) -> None:
         request = msgspec.msgpack.decode(_receive(connection), type=Request)
     except (ConnectionError, msgspec.DecodeError):
         return
-    handle = store.another_handle()
+    handle = store.another_handle(request.limits)
     try:
-        for rows in handle.stream(request.sql, request.parameters):
-            if rows:
-                _send(connection, msgspec.msgpack.encode(Answer(rows)))
+        answers = _text(handle, request) if request.text else _rows(handle, request)
+        for answer in answers:
+            _send(connection, msgspec.msgpack.encode(answer))
         _send(connection, msgspec.msgpack.encode(Answer()))
     except StoreFailed as failure:
         _send(connection, msgspec.msgpack.encode(Answer(failure=str(failure))))
     finally:
         handle.close()
+
+
+def _rows(handle: Store, request: Request) -> Iterator[Answer]:
+    return (Answer(rows) for rows in handle.stream(request.sql, request.parameters) if rows)
+
+
+def _text(handle: Store, request: Request) -> Iterator[Answer]:
+    return (Answer(text=text) for text in handle.stream_text(request.sql, request.parameters) if text)
 
 
 def _send(connection: socket.socket, frame: bytes) -> None:

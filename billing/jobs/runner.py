@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
-from billing.from_store import open_days, report_from_store
+from billing.export import export_csv, report_notes
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory, ReportFailure, ReportFile, StoredReport
@@ -36,12 +36,6 @@ Observer = Callable[[StoredReport, str, float], None]
 
 def _nobody(report: StoredReport, outcome: str, seconds: float) -> None:
     """No one is told."""
-
-
-def notes_of(store: ReadableStore, request: ReportRequest) -> list[str]:
-    """What the reader of a report must know."""
-    unclosed = open_days(store, request)
-    return [] if unclosed is None else [unclosed]
 
 
 class RunnerSettings(Struct, frozen=True):
@@ -67,14 +61,14 @@ class JobRunner:
         settings: RunnerSettings,
         *,
         exports: Mapping[ReportCategory, Export] | None = None,
-        notes: Notes = notes_of,
+        notes: Notes = report_notes,
         observer: Observer = _nobody,
     ) -> None:
         self._register = register
         self._files = files
         self._open_store = open_store
         self._settings = settings
-        self._exports = exports or {ReportCategory.RECONCILIATION: report_from_store}
+        self._exports = exports or {ReportCategory.RECONCILIATION: export_csv}
         self._notes = notes
         self._observer = observer
 

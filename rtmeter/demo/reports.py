@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from billing.from_store import report_from_store
+from billing.export import export_csv
 from billing.meter import Metered
 from billing.report import ReportRequest, ReportType
 from rtmeter.demo.owners import TOP_PARTNERS
@@ -38,7 +38,7 @@ def write_reports(store: ReadableStore, folder: Path, first_day: int, last_day: 
         for report_type in _TYPES:
             request = ReportRequest(report_type, partner.org_id, None, first_day, last_day)
             file = folder / f"{partner.org_id}-{report_type.lower()}.csv"
-            write_result(report_from_store(store, request), file)
+            write_result(export_csv(store, request), file)
             reports.append(Report(request, file))
     return reports
 

@@ -107,7 +107,7 @@ FROM timelines FINAL
 ARRAY JOIN addon AS addon_, items AS item, locations AS location_id, starts AS start, ends AS end,
            start_ms AS started_ms, end_ms AS ended_ms;
 
--- Daily aggregates (rule 15), a part a year: a first close may bring many years at once. Zero rows stay: they replace what was there (rule 16).
+-- Daily aggregates (rule 15), a part a month: reports are of months. Zero rows stay: they replace what was there (rule 16).
 CREATE TABLE IF NOT EXISTS daily_usage {on_cluster}
 (
     partner_id String,
@@ -120,13 +120,13 @@ CREATE TABLE IF NOT EXISTS daily_usage {on_cluster}
     revision UInt64
 )
 ENGINE = {replacing_by_revision}
-PARTITION BY toYear(day)
+PARTITION BY toYYYYMM(day)
 ORDER BY (partner_id, customer_id, location_id, item, day);
 
 CREATE TABLE IF NOT EXISTS daily_usage_history {on_cluster}
 AS daily_usage
 ENGINE = {replacing}
-PARTITION BY toYear(day)
+PARTITION BY toYYYYMM(day)
 ORDER BY (partner_id, customer_id, location_id, item, day, revision);
 
 -- How far each partition's state has come: one row per partition, the highest watermark counts.

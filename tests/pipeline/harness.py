@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from billing.from_store import report_from_store
+from billing.export import export_csv
 from billing.meter import Metered
 from billing.report import ReportRequest, ReportType
 from schemas.instants import day_number
@@ -62,7 +62,7 @@ class Installation:
         """All of `requests()` by the same call, in this process: a process for each would take minutes."""
         store = open_for_reading(None, self.data_dir / "store")
         try:
-            return {request: b"".join(report_from_store(store, request)) for request in requests()}
+            return {request: b"".join(export_csv(store, request)) for request in requests()}
         finally:
             store.close()
 
