@@ -1,0 +1,93 @@
+"""A store in a process of its own, filled with lines of events, that answers as a sink does.
+
+The engine takes one folder per process, so a test that wants one asks this process. Run as
+`python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from schemas.catalog import decode_catalog
+from schemas.daily_usage import daily_row_key, encode_daily_row
+from schemas.dead_letters import headers_of
+from schemas.entitlements import WATERMARK_KEY, encode_record
+from schemas.instants import day_number, parse_time_ms
+from schemas.routing import is_catalog_line
+from sinks import rows
+from sinks.migrations import Placement, migrate
+from sinks.rows import Block, SinkRecord
+from sinks.store import open_embedded
+from sinks.store_server import serve
+from streams.close_day import day_closed_event
+from streams.core.partition import PartitionState
+from tests.streams.strategies import Record
+
+CLOSED_THROUGH = "2026-10-31"
+RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
+
+
+@contextmanager
+def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
+    """The store of a data folder, answering until the end of the block."""
+    command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(60)
+        process.stdout.close()
+
+
+def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
+    """The rows that the pipeline makes of the lines, days closed, in one partition."""
+    lines = list(lines)
+    catalog = [
+        decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
+        for n, line in enumerate(lines)
+        if is_catalog_line(line)
+    ]
+    yield from rows.catalog_blocks(catalog)
+    events = [line for line in lines if not is_catalog_line(line)]
+    events.append(day_closed_event(day_number(CLOSED_THROUGH), datetime.fromisoformat("2026-11-01T00:20:00+00:00")))
+    records = [Record(offset, RECEIVED_AT_MS, None, line) for offset, line in enumerate(events)]
+    state = PartitionState("package-assignments", 0, check_keys=False)
+    while state.next_offset < len(records):
+        applied = state.apply(records[state.next_offset :])
+        written = [_record(output["key"], output["value"]) for output in applied.entitlements]
+        written.append(_record(WATERMARK_KEY, encode_record(applied.watermark.next_offset, applied.watermark)))
+        yield from rows.entitlement_blocks(written)
+        daily = [_record(daily_row_key(row), encode_daily_row(row)) for row in applied.daily_rows]
+        yield from rows.daily_usage_blocks(daily) if daily else ()
+        letters = [_record(letter.key, letter.value, headers_of(letter)) for letter in applied.dead_letters]
+        yield from rows.dead_letter_blocks(letters) if letters else ()
+
+
+def _record(
+    key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]] | None = None
+) -> SinkRecord:
+    return SinkRecord("", 0, 0, RECEIVED_AT_MS, key, value, headers or [])
+
+
+def main(data_dir: Path, files: list[Path]) -> None:
+    folder = data_dir / "store"
+    store = open_embedded(folder)
+    migrate(store, Placement())
+    for block in blocks_of(line for file in files for line in file.read_bytes().splitlines()):
+        store.insert(block.table, block.names, block.columns)
+    server = serve(store, folder)
+    print("ready", flush=True)
+    sys.stdin.read()
+    server.stop()
+    store.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
