@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint types arrow test test-quick test-long demo bench bench-short pins clean
+.PHONY: help setup check lint types arrow test test-quick test-long demo bench bench-short bench-reports bench-reports-short pins clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-19s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make the virtual environment and get the Kafka jars (first time: about two minutes)
 	@$(BIN)/python -m rtmeter.kafka_jars
@@ -50,6 +50,12 @@ bench: setup ## Our worker, a Faust agent and a quixstreams application, side by
 
 bench-short: setup ## The same with small counts: that it works, not how fast it is
 	@$(BIN)/python -m bench.run --short
+
+bench-reports: setup ## Reports of a million subscribers beside the engine's own export (about ten minutes)
+	@$(BIN)/python -m bench.reports.run
+
+bench-reports-short: setup ## The same with small counts
+	@$(BIN)/python -m bench.reports.run --short
 
 pins: ## Pin the newest versions of all dependencies, by hash
 	@$(BIN)/python -m pip install --quiet uv

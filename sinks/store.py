@@ -92,10 +92,10 @@ class Store:
     ) -> None:
         self.close()
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: dict[str, object] | None = None) -> None:
         """Run a statement that gives no rows."""
         try:
-            self._client.command(sql)
+            self._client.command(sql, parameters=parameters)
         except (ClickHouseError, OSError) as error:
             raise StoreFailed(str(error)) from error
 

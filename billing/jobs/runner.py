@@ -44,7 +44,7 @@ class RunnerSettings(Struct, frozen=True):
     worker: str
     lease_ms: int = 60_000
     most_attempts: int = 5
-    idle_seconds: float = 0.2
+    idle_seconds: float = 0.1
     retry_seconds: float = 2.0
     sweep_seconds: float = 3600.0
     sweep_age_ms: int = 86_400_000
