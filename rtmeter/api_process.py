@@ -53,7 +53,8 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     url = f"http://{host}:{listening.getsockname()[1]}"
     settings = _settings(installation, url)
     register, files = open_reports(installation, places)
-    app = create_app(settings, register, files, store_opener(installation))
+    runner = job_runner(installation, register, files)
+    app = create_app(settings, register, files, store_opener(installation), wake_jobs=runner.wake)
     config = uvicorn.Config(
         guarded(app),
         access_log=False,  # the guard writes its own, without links
@@ -65,7 +66,6 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
         lifespan="off",
     )
     stop = threading.Event()
-    runner = job_runner(installation, register, files)
     thread = threading.Thread(target=runner.run, args=(stop,), name="jobs") if jobs else None
     with _announced(installation.api_url_file, url):
         logger.info("API on %s/v1, documentation on %s/docs", url, url)

@@ -24,6 +24,8 @@ _SETTINGS = {
     "async_insert": 0,
     # A block may hold many years, when days are closed for the first time; refusing it would stop the sink for good.
     "max_partitions_per_insert_block": 0,
+    # Rows of one key are always in one partition: a partition of one part has nothing to replace.
+    "do_not_merge_across_partitions_select_final": 1,
 }
 _LOCK = "store.lock"
 
@@ -71,7 +73,7 @@ class ReadableStore(Protocol):
 
 
 class Store:
-    """A ClickHouse client of this process: embedded or HTTP."""
+    """A ClickHouse client of this process: embedded or HTTP. `limits`: what its queries may take from now on."""
 
     def __init__(self, dsn: str, lock: int | None = None, limits: QueryLimits = DEFAULT_LIMITS) -> None:
         # A server takes parameters in the address, which is short, or in the body.
@@ -82,7 +84,7 @@ class Store:
             raise StoreUnavailable(f"the store does not open: {error}") from error
         self._dsn = dsn
         self._lock = lock
-        self._limits = limits
+        self.limits = limits
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +107,7 @@ class Store:
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         try:
             with self._client.query_row_block_stream(
-                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK, **self._limits.settings()}
+                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK, **self.limits.settings()}
             ) as blocks:
                 for block in blocks:
                     yield [tuple(row) for row in block]
@@ -116,7 +118,7 @@ class Store:
         # Not a format of the engine's: in Native the driver sees an error that comes after the first rows.
         try:
             with self._client.query_column_block_stream(
-                sql, parameters=parameters, settings=self._limits.settings(), query_formats={"String": "bytes"}
+                sql, parameters=parameters, settings=self.limits.settings(), query_formats={"String": "bytes"}
             ) as blocks:
                 for (column,) in blocks:
                     yield b"".join(column)
@@ -130,9 +132,9 @@ class Store:
         except (ClickHouseError, OSError) as error:
             raise StoreFailed(str(error)) from error
 
-    def another_handle(self, limits: QueryLimits) -> "Store":
+    def another_handle(self) -> "Store":
         """A second client of the same engine, for another thread."""
-        return Store(self._dsn, limits=limits)
+        return Store(self._dsn, limits=self.limits)
 
     def close(self) -> None:
         self._client.close()

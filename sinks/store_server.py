@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 SOCKET = "store.sock"
 _LENGTH = Packed(">I")
 _ANSWER_SECONDS = 600
+_IDLE_HANDLES = 4
 
 
 class Request(msgspec.Struct):
@@ -53,11 +54,13 @@ class StoreServer:
         self._path = folder / SOCKET
         self._path.unlink(missing_ok=True)
 
+        handles = _Handles(store)
+
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 self.request.settimeout(_ANSWER_SECONDS)
                 with contextlib.suppress(OSError):  # the asker has gone: nothing to tell anyone
-                    _answer(self.request, store)
+                    _answer(self.request, handles)
 
         with _short_path(folder) as short:
             self._server = _ThreadingUnixServer(f"{short}/{SOCKET}", Handler)
@@ -68,6 +71,32 @@ class StoreServer:
         self._path.unlink(missing_ok=True)
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Handles:
+    """Clients of the engine that are kept for the next asker: making one takes longer than most queries."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._idle: list[Store] = []
+
+    @contextlib.contextmanager
+    def borrowed(self, limits: QueryLimits) -> Iterator[Store]:
+        """One of them, for this thread alone."""
+        try:
+            handle = self._idle.pop()
+        except IndexError:
+            handle = self._store.another_handle()
+        handle.limits = limits
+        try:
+            yield handle
+        except BaseException:
+            handle.close()  # a query may have been broken off in the middle
+            raise
+        if len(self._idle) < _IDLE_HANDLES:
+            self._idle.append(handle)
+        else:
+            handle.close()
 
 
 class _ThreadingUnixServer(socketserver.ThreadingUnixStreamServer):
@@ -122,21 +151,18 @@ class RemoteStore:
         return connection
 
 
-def _answer(connection: socket.socket, store: Store) -> None:
+def _answer(connection: socket.socket, handles: _Handles) -> None:
     try:
         request = msgspec.msgpack.decode(_receive(connection), type=Request)
     except (ConnectionError, msgspec.DecodeError):
         return
-    handle = store.another_handle(request.limits)
     try:
-        answers = _text(handle, request) if request.text else _rows(handle, request)
-        for answer in answers:
-            _send(connection, msgspec.msgpack.encode(answer))
+        with handles.borrowed(request.limits) as handle:
+            for answer in _text(handle, request) if request.text else _rows(handle, request):
+                _send(connection, msgspec.msgpack.encode(answer))
         _send(connection, msgspec.msgpack.encode(Answer()))
     except StoreFailed as failure:
         _send(connection, msgspec.msgpack.encode(Answer(failure=str(failure))))
-    finally:
-        handle.close()
 
 
 def _rows(handle: Store, request: Request) -> Iterator[Answer]:

@@ -154,6 +154,9 @@ WHERE partner_id = '{PARTNER}' AND sipHash64(customer_id) % 100 = 0
   AND day BETWEEN toDate32({MONTH[0]}) AND toDate32({MONTH[1]})"""
 
 
+#: What the engine does by itself with a month that has rested for an hour.
+MERGE = "OPTIMIZE TABLE daily_usage PARTITION 202610 FINAL"
+
 _WEIGHTED_TABLE = """
 CREATE TABLE weighted_events
 (partner_id String, customer_id String, item LowCardinality(String), at Int64, delta Int8)

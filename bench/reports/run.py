@@ -28,7 +28,7 @@ from rich.table import Table
 from bench.measured import Measured
 from bench.process_usage import usage
 from bench.report import Machine, this_machine
-from bench.reports.data import MONTH, PARTNER, WEIGHTED_SUM, Size
+from bench.reports.data import MERGE, MONTH, PARTNER, WEIGHTED_SUM, Size
 from billing.queries import ORDER, Query, report_query
 from billing.report import ReportRequest, ReportType, owners_of
 from rtmeter.installation import Installation
@@ -43,6 +43,14 @@ _START_SECONDS = 60
 _MOST_JOB_MIB = 300
 _MOST_OF_BARE = 1.5
 _MIB = 1024 * 1024
+#: Type, and whether the month's parts were merged before, as they are an hour after the last late fact.
+_CASES = (
+    (ReportType.PARTNER, False),
+    (ReportType.CUSTOMER, False),
+    (ReportType.USER, False),
+    (ReportType.PARTNER, True),
+    (ReportType.CUSTOMER, True),
+)
 
 
 class Timed(Struct):
@@ -97,7 +105,9 @@ def _measure(folder: Path, size: Size, runs: int, console: Console) -> Results:
     with _engine(folder, size) as (engine, engine_in, engine_out), _api(folder) as (api, client):
         store = open_for_reading(None, folder / "store")
         reports = {}
-        for report_type in ReportType:
+        for report_type, merged in _CASES:
+            if merged and not any("merged" in name for name in reports):
+                _timed_by_engine(engine_in, engine_out, Query(MERGE, {}))
             request = ReportRequest(report_type, PARTNER, None, *MONTH)
             bare = _bare(store, request, folder / "bare.csv")
             timed = Timed(0, [], [], [])
@@ -109,7 +119,7 @@ def _measure(folder: Path, size: Size, runs: int, console: Console) -> Results:
                 if report_type is ReportType.PARTNER:
                     timed.weighted_sum.append(_weighted_sum(store, file))
             timed.rows = _check_total(file, store)
-            reports[report_type.value] = timed
+            reports[report_type.value + (", merged" if merged else "")] = timed
         return Results(this_machine(), size, reports, usage(api.pid).peak_bytes, usage(engine.pid).peak_bytes)
 
 
@@ -236,7 +246,14 @@ def show(results: Results, console: Console) -> None:
     )
     table = Table(title="A month's report, create to COMPLETED over HTTP: seconds, median (least – most)")
     table.add_column("type")
-    for title in ("rows", "create to COMPLETED", "engine's bare export", "ratio", "weighted sums per request", "ratio"):
+    for title in (
+        "rows",
+        "create to COMPLETED",
+        "engine's bare export",
+        f"ratio (wanted: {_MOST_OF_BARE} at most)",
+        "weighted sums per request",
+        "ratio",
+    ):
         table.add_column(title, justify="right")
     for name, timed in results.reports.items():
         ours, bare = Measured.of(timed.create_to_completed), Measured.of(timed.bare_export)
@@ -248,7 +265,7 @@ def show(results: Results, console: Console) -> None:
             f"{timed.rows:,}",
             _spread(ours),
             _spread(bare),
-            f"{ours.median / bare.median:.2f} (wanted: {_MOST_OF_BARE} at most)",
+            f"{ours.median / bare.median:.2f}",
             "" if weighted is None else _spread(weighted),
             "" if weighted is None else f"{weighted.median / ours.median:.1f} × ours",
         )

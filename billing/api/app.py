@@ -31,15 +31,16 @@ def create_app(
     files: ReportFiles,
     open_store: Callable[[], ReadableStore],
     now_ms: Callable[[], int] = clock_ms,
+    wake_jobs: Callable[[], None] = lambda: None,
 ) -> FastAPI:
-    """The API. `open_store` opens the store for one request; it is closed afterwards."""
+    """The API. `open_store` opens the store for one request; it is closed afterwards. `wake_jobs`: there is work."""
     app = FastAPI(
         title="rtmeter extensions",
         version="1",
         description="What rtmeter offers beyond the public billing-report API, which it serves beside this.",
         redoc_url=None,
     )
-    app.state.services = Services(settings, register, files, open_store, now_ms)
+    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs)
     for router in (reports.router, sub_partners.router, downloads.router, extensions.router):
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(ApiError, _api_error)

@@ -160,7 +160,7 @@ def _create(request: Request, body: bytes) -> Response:
 def register(services: Services, wanted: ReportRequest, caller: Caller, **more: Any) -> StoredReport:
     """Put a report into the register: ApiError 409 or 429 if that cannot be."""
     try:
-        return services.register.create(
+        report = services.register.create(
             wanted, caller.person_id, max_running=services.settings.max_running_reports, **more
         )
     except AlreadyCompleted as error:
@@ -168,6 +168,8 @@ def register(services: Services, wanted: ReportRequest, caller: Caller, **more: 
     except TooManyRunning as error:
         description = f"Too many reports: {error}."
         raise ApiError(429, ErrorCode.TOO_MANY_RUNNING, description, {"Retry-After": str(_RETRY_SECONDS)}) from None
+    services.wake_jobs()
+    return report
 
 
 def _new_report(body: bytes) -> NewReport:

@@ -32,12 +32,14 @@ class Services:
         files: ReportFiles,
         open_store: Callable[[], ReadableStore],
         now_ms: Callable[[], int] = clock_ms,
+        wake_jobs: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.register = register
         self.files = files
         self.open_store = open_store
         self.now_ms = now_ms
+        self.wake_jobs = wake_jobs
         self.directory = Directory(open_store)
         self.links = LinkSigner(settings.signing_keys)
         self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)

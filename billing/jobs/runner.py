@@ -71,6 +71,11 @@ class JobRunner:
         self._exports = exports or {ReportCategory.RECONCILIATION: export_csv}
         self._notes = notes
         self._observer = observer
+        self._waiting = threading.Event()
+
+    def wake(self) -> None:
+        """Look for work now: what another thread of this process calls when it has asked for a report."""
+        self._waiting.set()
 
     def run(self, stop: threading.Event) -> None:
         """Make reports until `stop`."""
@@ -80,7 +85,8 @@ class JobRunner:
                 self._files.sweep(self._register.file_names(), int(time.time() * 1000) - self._settings.sweep_age_ms)
                 next_sweep = time.monotonic() + self._settings.sweep_seconds
             if not self.run_one(stop):
-                stop.wait(self._settings.idle_seconds)
+                self._waiting.wait(self._settings.idle_seconds)
+                self._waiting.clear()
 
     def run_one(self, stop: threading.Event | None = None) -> bool:
         """Make the next report; False if none is waiting."""

@@ -108,6 +108,7 @@ ARRAY JOIN addon AS addon_, items AS item, locations AS location_id, starts AS s
            start_ms AS started_ms, end_ms AS ended_ms;
 
 -- Daily aggregates (rule 15), a part a month: reports are of months. Zero rows stay: they replace what was there (rule 16).
+-- A month that nothing was written to for an hour becomes one part: then FINAL has nothing to merge.
 CREATE TABLE IF NOT EXISTS daily_usage {on_cluster}
 (
     partner_id String,
@@ -121,7 +122,8 @@ CREATE TABLE IF NOT EXISTS daily_usage {on_cluster}
 )
 ENGINE = {replacing_by_revision}
 PARTITION BY toYYYYMM(day)
-ORDER BY (partner_id, customer_id, location_id, item, day);
+ORDER BY (partner_id, customer_id, location_id, item, day)
+SETTINGS min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
 
 CREATE TABLE IF NOT EXISTS daily_usage_history {on_cluster}
 AS daily_usage
