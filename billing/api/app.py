@@ -39,6 +39,7 @@ def create_app(
         version="1",
         description="What rtmeter offers beyond the public billing-report API, which it serves beside this.",
         redoc_url=None,
+        redirect_slashes=False,  # a path is what it is: a link with a slash more is another one
     )
     app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs)
     for router in (reports.router, sub_partners.router, downloads.router, extensions.router):

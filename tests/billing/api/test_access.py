@@ -106,7 +106,7 @@ BAD_TOKENS: Tokens = {
     "wrong audience": lambda world: world.token(PARENT, aud="another"),
     "wrong issuer": lambda world: world.token(PARENT, iss="another"),
     "without org": lambda world: world.token(None),
-    "org that is no text": lambda world: world.token(None, org=["P-alpha"]),
+    "org that is no text": lambda world: world.token(["P-alpha"]),
     "without person": lambda world: world.token(PARENT, sub=None),
     "not valid yet": lambda world: world.token(PARENT, nbf=4_000_000_000),
     "of another key": lambda world: world.foreign_token(PARENT),

@@ -61,7 +61,7 @@ class World:
         # A bug must be answered as a client sees it, not raised into the test.
         self.client = TestClient(guarded(self.app), PUBLIC_URL, raise_server_exceptions=False)
 
-    def token(self, org: str | None, scopes: Any = _EVERYTHING, **claims: Any) -> str:
+    def token(self, org: Any, scopes: Any = _EVERYTHING, **claims: Any) -> str:
         """A token of the local key; claims given as None are left out."""
         now = int(time.time())
         standing = {
