@@ -27,7 +27,7 @@ from billing.jobs.runner import JobRunner, RunnerSettings
 from billing.point_in_time import point_in_time_csv
 from billing.relational.connect import open_engine, upgrade
 from rtmeter.installation import Installation
-from sinks.store import ReadableStore, open_for_reading
+from sinks.store import DEFAULT_LIMITS, QueryLimits, ReadableStore, open_for_reading
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     settings = _settings(installation, url)
     register, files = open_reports(installation, places)
     runner = job_runner(installation, register, files)
-    app = create_app(settings, register, files, store_opener(installation), wake_jobs=runner.wake)
+    limits = QueryLimits(settings.query_seconds, settings.query_memory_bytes)
+    app = create_app(settings, register, files, store_opener(installation, limits), wake_jobs=runner.wake)
     config = uvicorn.Config(
         guarded(app),
         access_log=False,  # the guard writes its own, without links
@@ -65,7 +66,8 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
         limit_concurrency=settings.max_connections,
         lifespan="off",
     )
-    stop = threading.Event()
+    # The server handles signals itself, and raises them again when it has ended: these handlers hear them then.
+    stop = _stop_on_signals()
     thread = threading.Thread(target=runner.run, args=(stop,), name="jobs") if jobs else None
     with _announced(installation.api_url_file, url):
         logger.info("API on %s/v1, documentation on %s/docs", url, url)
@@ -81,9 +83,7 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
 
 def run_jobs(installation: Installation, places: ReportPlaces) -> None:
     """Make reports until SIGTERM or SIGINT; any number of such processes share the work."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_on_signals()
     register, files = open_reports(installation, places)
     job_runner(installation, register, files).run(stop)
 
@@ -103,9 +103,17 @@ def job_runner(installation: Installation, register: ReportRegister, files: Repo
     return JobRunner(register, files, store_opener(installation), RunnerSettings(worker), exports=exports)
 
 
-def store_opener(installation: Installation) -> Callable[[], ReadableStore]:
-    """A function that opens the store for reading."""
-    return lambda: open_for_reading(installation.store_dsn, installation.store_folder)
+def store_opener(installation: Installation, limits: QueryLimits = DEFAULT_LIMITS) -> Callable[[], ReadableStore]:
+    """A function that opens the store for reading; what its queries may take is limited."""
+    return lambda: open_for_reading(installation.store_dsn, installation.store_folder, limits)
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ through a Unix socket in the store's folder (`sinks.store_server`): `open_for_re
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +58,19 @@ class StoreFailed(Exception):
     """The store refused a statement or the connection broke: try again later."""
 
 
+class QueryTooLarge(StoreFailed):
+    """The query went beyond its limits of time or memory: it will again."""
+
+
+#: The engine's codes for that.
+_TOO_LARGE = re.compile(r"Code: (159|160|241|307|396)\b")
+
+
+def failure_of(text: str) -> StoreFailed:
+    """What the engine says went wrong, as an exception."""
+    return QueryTooLarge(text) if _TOO_LARGE.search(text) else StoreFailed(text)
+
+
 class ReadableStore(Protocol):
     """What reports and status need."""
 
@@ -99,7 +113,7 @@ class Store:
         try:
             self._client.command(sql, parameters=parameters)
         except (ClickHouseError, OSError) as error:
-            raise StoreFailed(str(error)) from error
+            raise failure_of(str(error)) from error
 
     def query(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
         return [row for block in self.stream(sql, parameters) for row in block]
@@ -112,7 +126,7 @@ class Store:
                 for block in blocks:
                     yield [tuple(row) for row in block]
         except (ClickHouseError, OSError) as error:
-            raise StoreFailed(str(error)) from error
+            raise failure_of(str(error)) from error
 
     def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
         # Not a format of the engine's: in Native the driver sees an error that comes after the first rows.
@@ -123,14 +137,14 @@ class Store:
                 for (column,) in blocks:
                     yield b"".join(column)
         except (ClickHouseError, OSError) as error:
-            raise StoreFailed(str(error)) from error
+            raise failure_of(str(error)) from error
 
     def insert(self, table: str, names: Sequence[str], columns: Sequence[Sequence[object]]) -> None:
         """Insert one block, given by column; either all of it is stored or StoreFailed is raised (then insert again)."""
         try:
             self._client.insert(table, columns, column_names=list(names), column_oriented=True)
         except (ClickHouseError, OSError) as error:
-            raise StoreFailed(str(error)) from error
+            raise failure_of(str(error)) from error
 
     def another_handle(self) -> "Store":
         """A second client of the same engine, for another thread."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from sinks.store import DEFAULT_LIMITS, QueryLimits, Store, StoreFailed
+from sinks.store import DEFAULT_LIMITS, QueryLimits, Store, StoreFailed, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class RemoteStore:
                 while True:
                     answer = msgspec.msgpack.decode(_receive(connection), type=Answer)
                     if answer.failure:
-                        raise StoreFailed(answer.failure)
+                        raise failure_of(answer.failure)
                     if not (answer.rows or answer.text):
                         return
                     yield answer

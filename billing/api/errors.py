@@ -34,9 +34,6 @@ class ErrorCode(IntEnum):
     REPORT_NOT_FOUND = 2024
     INTERNAL = 2030
     UNAVAILABLE = 2031
-    SUB_PARTNER_GONE = 2040
-    GAVE_UP = 2041
-    REPORT_FAILED = 2042
 
 
 class ApiError(Exception):

@@ -49,12 +49,15 @@ def as_parquet(file: IO[bytes]) -> IO[bytes]:
 
 def _batches(file: IO[bytes], types: dict[str, Any]) -> Iterator[Any]:
     header = file.readline().decode().rstrip("\r\n").split(",")
-    reader = pa.csv.open_csv(
+    column_types = {name: types.get(name, pa.string()) for name in header}
+    rows_begin = file.tell()
+    if not file.read(1):  # the reader takes no empty file
+        yield pa.RecordBatch.from_pylist([], pa.schema(column_types))
+        return
+    file.seek(rows_begin)
+    yield from pa.csv.open_csv(
         file,
         pa.csv.ReadOptions(column_names=header, block_size=1 << 20, use_threads=False),
         pa.csv.ParseOptions(newlines_in_values=True),
-        pa.csv.ConvertOptions(
-            column_types={name: types.get(name, pa.string()) for name in header}, strings_can_be_null=False
-        ),
+        pa.csv.ConvertOptions(column_types=column_types, strings_can_be_null=False),
     )
-    yield from reader

@@ -26,6 +26,8 @@ class ApiSettings(BaseSettings):
     max_running_reports: int = Field(20, ge=1, description="Per partner; more are answered with 429.")
     max_body_bytes: int = Field(65_536, ge=1, description="A larger request body is answered with 413.")
     body_seconds: int = Field(10, ge=1, description="A request body that takes longer is answered with 408.")
+    query_seconds: int = Field(30, ge=1, description="A query for an answer that takes longer is given up: 503.")
+    query_memory_bytes: int = Field(1 << 30, ge=1 << 20, description="A query for an answer that needs more: 503.")
     max_connections: int = Field(500, ge=1, description="More at a time are answered with 503.")
 
     @field_validator("link_keys")

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
 
 from msgspec import Struct
 
@@ -21,12 +22,19 @@ from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory, ReportFailure, ReportFile, StoredReport
 from billing.report import NotAChild, ReportRequest
-from sinks.store import ReadableStore, StoreFailed, StoreUnavailable
+from sinks.store import QueryTooLarge, ReadableStore, StoreFailed, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: The codes of a FAILED report's errors.
-NOT_A_CHILD, GAVE_UP, BUG = 2040, 2041, 2042
+
+class FailureCode(IntEnum):
+    """Codes in the errors of a FAILED report; docs/api.md explains them."""
+
+    NOT_A_CHILD = 2040
+    GAVE_UP = 2041
+    BUG = 2042
+    TOO_LARGE = 2043
+
 
 Export = Callable[[ReadableStore, ReportRequest], Iterator[bytes]]
 Notes = Callable[[ReadableStore, ReportRequest], list[str]]
@@ -96,7 +104,7 @@ class JobRunner:
             return False
         started = time.monotonic()
         if report.attempts > settings.most_attempts:
-            outcome = self._fail(report, GAVE_UP, f"given up after {settings.most_attempts} attempts")
+            outcome = self._fail(report, FailureCode.GAVE_UP, f"given up after {settings.most_attempts} attempts")
         else:
             with _Renewed(self._register, report, settings):
                 outcome = self._make(report, stop)
@@ -108,7 +116,10 @@ class JobRunner:
         try:
             file, notes = self._write(report)
         except NotAChild as error:
-            return self._fail(report, NOT_A_CHILD, str(error))
+            return self._fail(report, FailureCode.NOT_A_CHILD, str(error))
+        except QueryTooLarge as error:
+            logger.warning("report %s is too large: %s", report.id, error)
+            return self._fail(report, FailureCode.TOO_LARGE, "too large to be made; ask for fewer days")
         except (StoreFailed, StoreUnavailable, OSError) as error:
             # Not the report's fault: it waits, as its reader does, and the next attempt may find the store up again.
             logger.warning("report %s: %s; it will be tried again", report.id, error)
@@ -117,7 +128,7 @@ class JobRunner:
             return "given back"
         except Exception:
             logger.exception("report %s cannot be made", report.id)
-            return self._fail(report, BUG, "an internal error; it is in the logs")
+            return self._fail(report, FailureCode.BUG, "an internal error; it is in the logs")
         if self._register.complete(report, self._settings.worker, file, notes):
             return "completed"
         self._files.delete(file.name)
@@ -132,7 +143,7 @@ class JobRunner:
         finally:
             store.close()
 
-    def _fail(self, report: StoredReport, code: int, description: str) -> str:
+    def _fail(self, report: StoredReport, code: FailureCode, description: str) -> str:
         failed = self._register.fail(report, self._settings.worker, ReportFailure(code, description))
         return "failed" if failed else "lost"
 

@@ -13,7 +13,7 @@ from billing.report import NotAChild, ReportRequest, ReportType, UsageRow, owner
 from schemas.catalog import CatalogVersion
 from schemas.events import PartnerData, ServiceEntry, SubscriptionData
 from schemas.instants import day_number
-from sinks.store import QueryLimits, ReadableStore, StoreFailed, open_for_reading
+from sinks.store import QueryLimits, QueryTooLarge, ReadableStore, StoreFailed, open_for_reading
 from streams.core.catalog import CatalogState
 from tests.billing.conftest import MONTH
 
@@ -133,10 +133,10 @@ def test_notes_say_what_is_not_closed_and_what_was_refused(month_store: Readable
 
 def test_a_query_beyond_its_limits_fails_and_says_so(month_folder: Path) -> None:
     small = open_for_reading(None, month_folder / "store", QueryLimits(seconds=60, memory_bytes=10_000_000))
-    with pytest.raises(StoreFailed, match=r"(?i)memory"):
+    with pytest.raises(QueryTooLarge, match=r"(?i)memory"):
         small.query("SELECT groupArray(number) FROM numbers(10000000)")
     short = open_for_reading(None, month_folder / "store", QueryLimits(seconds=1))
-    with pytest.raises(StoreFailed, match=r"(?i)time"):
+    with pytest.raises(QueryTooLarge, match=r"(?i)time"):
         list(short.stream_text("SELECT toString(sum(sipHash64(number))) FROM numbers(100000000000)"))
 
 

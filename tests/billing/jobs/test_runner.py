@@ -14,10 +14,10 @@ import pytest
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory, ReportStatus, StoredReport
-from billing.jobs.runner import BUG, GAVE_UP, NOT_A_CHILD, JobRunner, RunnerSettings
+from billing.jobs.runner import FailureCode, JobRunner, RunnerSettings
 from billing.relational.connect import open_engine
 from billing.report import NotAChild
-from sinks.store import StoreFailed, StoreUnavailable
+from sinks.store import QueryTooLarge, StoreFailed, StoreUnavailable
 from tests.billing.jobs.requests import Clock, request
 from tests.billing.jobs.slow_job import NoStore
 
@@ -179,7 +179,12 @@ def test_what_is_not_the_reports_fault_is_tried_again(fixed: Fixed, error: Excep
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(NotAChild("S is not a sub-partner of P"), NOT_A_CHILD), (ZeroDivisionError(), BUG)]
+    ("error", "code"),
+    [
+        (NotAChild("S is not a sub-partner of P"), FailureCode.NOT_A_CHILD),
+        (ZeroDivisionError(), FailureCode.BUG),
+        (QueryTooLarge("Code: 241"), FailureCode.TOO_LARGE),
+    ],
 )
 def test_what_cannot_be_made_fails_with_a_reason_and_no_inside(fixed: Fixed, error: Exception, code: int) -> None:
     report_id = fixed.register.create(request(), "clerk").id
@@ -202,7 +207,7 @@ def test_a_job_that_kills_its_runners_is_given_up(fixed: Fixed) -> None:
     report = fixed.register.get(report_id)
     assert report is not None
     assert report.failure is not None
-    assert report.failure.code == GAVE_UP
+    assert report.failure.code == FailureCode.GAVE_UP
 
 
 def test_a_report_that_is_deleted_while_it_is_made_leaves_no_file(fixed: Fixed) -> None:
