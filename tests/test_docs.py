@@ -12,7 +12,7 @@ from billing.api.errors import ErrorCode
 from billing.api.settings import ApiSettings
 from billing.jobs.runner import FailureCode
 from tests.billing.api.test_served import served
-from tests.billing.conftest import MONTH
+from tests.month import MONTH
 from tests.store_process import serving
 
 DOCS = Path(__file__).parents[1] / "docs"

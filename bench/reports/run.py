@@ -32,13 +32,13 @@ from bench.reports.data import MERGE, MONTH, PARTNER, WEIGHTED_SUM, Size
 from billing.queries import ORDER, Query, report_query
 from billing.report import ReportRequest, ReportType, owners_of
 from rtmeter.installation import Installation
-from schemas.instants import day_text
+from schemas.instants import day_text, parse_time_ms
 from sinks.catalog import load_catalog
 from sinks.store import ReadableStore, open_for_reading
 from streams.core.grid import MICRODAYS_PER_DAY
 
 _RESULTS = Path(__file__).parents[1] / "results"
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.2
 _START_SECONDS = 60
 _MOST_JOB_MIB = 300
 _MOST_OF_BARE = 1.5
@@ -171,12 +171,14 @@ def _create_to_completed(client: httpx.Client, request: ReportRequest, folder: P
         "billingEndDate": day_text(request.last_day),
         "type": request.report_type,
     }
-    began = time.perf_counter()
+    began = time.time()
     created = client.post("/wholesale/billing/reports", json=body).raise_for_status().json()
     address = f"/wholesale/billing/reports/{created['id']}"
     while (report := client.get(address).raise_for_status().json())["status"] == "IN_PROGRESS":
         time.sleep(_POLL_SECONDS)
-    seconds = time.perf_counter() - began
+    # By the clock of this machine, which is the API's too: polling often enough to tell would take the engine's processor.
+    finished = client.get(f"/rtmeter/reports/{created['id']}/details").raise_for_status().json()["finished"]
+    seconds = parse_time_ms(finished) / 1000 - began
     if report["status"] != "COMPLETED":
         raise WrongResult(f"{request.report_type}: {report}")
     file = folder / f"{request.report_type}.csv"

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
 from billing.api import downloads, extensions, reports, sub_partners
@@ -19,6 +21,7 @@ from billing.jobs.register import ReportRegister
 from sinks.store import ReadableStore
 
 PREFIX = "/v1"
+_ROUTERS = (reports.router, sub_partners.router, downloads.router, extensions.router)
 _DESCRIPTIONS = {
     404: "There is no such path.",
     405: "The path does not support this method.",
@@ -42,7 +45,7 @@ def create_app(
         redirect_slashes=False,  # a path is what it is: a link with a slash more is another one
     )
     app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs)
-    for router in (reports.router, sub_partners.router, downloads.router, extensions.router):
+    for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -64,7 +67,20 @@ async def _api_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     description = _DESCRIPTIONS.get(error.status_code, str(error.detail))
-    return answer(of_status(error.status_code, description, dict(error.headers or {})), tracking_id_of(request))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request.url.path)))
+    return answer(of_status(error.status_code, description, headers), tracking_id_of(request))
+
+
+def _methods(path: str) -> set[str]:
+    """What a path supports. Of several routes of one path the framework names only the first one's."""
+    found: set[str] = set()
+    for router in _ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and compile_path(PREFIX + route.path)[0].match(path):
+                found |= route.methods
+    return found
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

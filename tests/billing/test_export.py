@@ -15,7 +15,7 @@ from schemas.events import PartnerData, ServiceEntry, SubscriptionData
 from schemas.instants import day_number
 from sinks.store import QueryLimits, QueryTooLarge, ReadableStore, StoreFailed, open_for_reading
 from streams.core.catalog import CatalogState
-from tests.billing.conftest import MONTH
+from tests.month import MONTH
 
 FIRST, LAST = day_number("2026-10-01"), day_number("2026-10-31")
 EXPECTED = sorted((MONTH / "expected").iterdir())

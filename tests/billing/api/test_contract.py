@@ -10,7 +10,7 @@ from billing.ids import own_id, public_id
 from billing.jobs.reports import ReportFailure
 from schemas.instants import parse_time_ms
 from tests.billing.api.world import PUBLIC_URL, REPORTS, SUB_PARTNERS, World, error_of
-from tests.billing.conftest import MONTH
+from tests.month import MONTH
 
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -150,7 +150,9 @@ def test_a_content_type_on_get_and_delete_is_tolerated(world: World) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", REPORTS), ("PATCH", f"{REPORTS}/x"), ("POST", SUB_PARTNERS)])
 def test_a_method_that_is_not_there_is_405(world: World, method: str, path: str) -> None:
-    error_of(world.ask(method, path), 405, 2016)
+    answer = world.ask(method, path)
+    error_of(answer, 405, 2016)
+    assert answer.headers["allow"] == {REPORTS: "GET, POST", SUB_PARTNERS: "GET"}.get(path, "DELETE, GET")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v2/wholesale/billing/reports", "/v1/wholesale/billing", "/v1/%00"])

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 
 from tests.billing.api.world import KEYS, PUBLIC_URL, REPORTS, World, error_of
-from tests.billing.conftest import MONTH
+from tests.month import MONTH
 
 EXPECTED = (MONTH / "expected" / "CUSTOMER-P-alpha.csv").read_bytes()
 MUTATIONS = 10_000

@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 
 from rtmeter.installation import Installation
-from tests.billing.conftest import MONTH
+from tests.month import MONTH
 
 START_SECONDS = 60
 BODY_SECONDS = 2

@@ -8,7 +8,7 @@ import pytest
 from sinks.store import ReadableStore, open_for_reading
 from tests import store_process
 
-MONTH = Path(__file__).parents[1] / "data" / "month"
+MONTH = Path(__file__).parent / "data" / "month"
 
 
 @pytest.fixture(scope="session")
