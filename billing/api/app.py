@@ -79,7 +79,7 @@ def _methods(path: str) -> set[str]:
     for router in _ROUTERS:
         for route in router.routes:
             if isinstance(route, APIRoute) and compile_path(PREFIX + route.path)[0].match(path):
-                found |= route.methods
+                found |= route.methods or set()
     return found
 
 

@@ -27,8 +27,8 @@ def day(text: str, name: str) -> int:
 
 
 def day_filter(text: str | None, name: str) -> int | None:
-    """The day of a date, or of a timestamp on that day (UTC); None if there is no filter."""
-    if text is None:
+    """The day of a date, or of a timestamp on that day (UTC); None if there is no filter, or an empty one."""
+    if not text:
         return None
     try:
         return day_of_ms(parse_time_ms(text)) if len(text) > 10 else day_number(text)
@@ -76,11 +76,11 @@ def number(text: str | None, name: str, least: int, most: int, default: int) -> 
 
 
 def once(request: Request, name: str) -> str | None:
-    """A query parameter that may come once; one that is empty counts as not given."""
+    """A query parameter that may come once."""
     values = request.query_params.getlist(name)
     if len(values) > 1:
         raise bad_request(ErrorCode.BAD_PARAMETER, f"{name} is given {len(values)} times.")
-    return values[0] if values and values[0] else None
+    return values[0] if values else None
 
 
 def cursor_text(after: tuple[int | str, str]) -> str:
@@ -90,7 +90,7 @@ def cursor_text(after: tuple[int | str, str]) -> str:
 
 def cursor(text: str | None, sorted_by_text: bool) -> tuple[int | str, str] | None:
     """Where the last page ended; ApiError 400 for what we did not write."""
-    if text is None:
+    if not text:
         return None
     try:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -70,7 +70,7 @@ def list_reports(request: Request) -> Response:
         parameters.day_filter(parameters.once(request, "billingEndDate"), "billingEndDate"),
         parameters.word(parameters.once(request, "type"), "type", ReportType),
         parameters.word(parameters.once(request, "status"), "status", ReportStatus),
-        None if sub_partner is None else own_id(ORGANIZATION, sub_partner),
+        own_id(ORGANIZATION, sub_partner) if sub_partner else None,
     )
     after = parameters.cursor(parameters.once(request, "after"), sort_by in (SortBy.ID, SortBy.STATUS))
     scope = services.directory.scope_of(caller.org_id)

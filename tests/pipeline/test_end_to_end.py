@@ -2,18 +2,22 @@
 
 import random
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from billing.meter import Metered
 from billing.report import ReportRequest
+from rtmeter.installation import Installation as Folder
 from rtmeter.options import now_ms
 from rtmeter.progress import ProgressReader
 from sinks.store import open_for_reading
 from tests.oracle.random_month import random_month
 from tests.pipeline.harness import Installation, expected_reports
 
+START_SECONDS = 60
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(900)]
 
 
@@ -91,6 +95,28 @@ def test_every_refused_line_is_kept_with_its_reason_and_its_bytes(month: Month) 
     assert counts[:3] == (watermark.metered, watermark.duplicates, watermark.refused)
 
 
+def test_while_up_runs_the_report_command_goes_through_its_api_and_writes_the_same(month: Month) -> None:
+    """Also beside another `up`: whoever has the usual port, this one finds a free one and names it."""
+    installation = month.installation
+    up = installation.start("up")
+    try:
+        folder = Folder(installation.data_dir, None, "")
+        deadline = time.monotonic() + START_SECONDS
+        while folder.running_api() is None:
+            assert up.poll() is None, installation.logs()
+            assert time.monotonic() < deadline, installation.logs()
+            time.sleep(0.1)
+        for request in [request for request in month.expected if request.sub_partner_id or request.internal]:
+            assert installation.report(request) == month.expected[request]
+        log = (installation.data_dir / "logs" / "api.log").read_text()
+        assert log.count("POST /v1/wholesale/billing/reports 200") == 6
+        assert log.count("DELETE /v1/wholesale/billing/reports/") == 6, "nothing is left behind"
+    finally:
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0
+    assert folder.running_api() is None
+
+
 def test_late_facts_after_the_close_restate_the_days(month: Month, tmp_path: Path) -> None:
     _, events = random_month(random.Random(32), customers=40, events=2000)
     late = [line for line in events if line and b"\n" not in line]
@@ -103,8 +129,6 @@ def test_late_facts_after_the_close_restate_the_days(month: Month, tmp_path: Pat
 
 
 def _ends(installation: Installation) -> dict[tuple[str, int], int]:
-    from rtmeter.installation import Installation as Folder
-
     folder = Folder(installation.data_dir, None, "")
     with folder.kafka() as servers:
         return ProgressReader(servers, folder.names, "").read(dict).ends
