@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,8 @@ class Worker:
         self._metrics = WorkerMetrics()
         self._ledger = Ledger(KafkaLog(settings.bootstrap_servers), self._names, self._metrics)
         self._committed: dict[TP, int] = {}
+        # Faust wants a folder for tables; there are none.
+        self._faust_folder = tempfile.TemporaryDirectory(prefix="rtmeter-faust-")
         self._app = self._make_app()
 
     def run(self) -> int:
@@ -117,6 +120,7 @@ class Worker:
             f"{settings.topic_prefix}{settings.group}",
             broker=[f"kafka://{server}" for server in settings.bootstrap_servers.split(",")],
             store="memory://",
+            datadir=self._faust_folder.name,
             web_enabled=False,
             topic_disable_leader=True,
             topic_allow_declare=False,
