@@ -9,6 +9,7 @@ import typer
 from billing.report import ReportRequest, ReportType
 from schemas.instants import day_number, parse_time_ms
 
+DEFAULT_DATA_DIR = Path("rtmeter-data")
 DataDir = Annotated[
     Path, typer.Option(envvar="RTMETER_DATA_DIR", help="Folder of the embedded Kafka, the store and the logs.")
 ]

@@ -35,7 +35,7 @@ class SinkRecord(NamedTuple):
     append_time_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 class Block(Struct):

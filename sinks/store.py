@@ -80,6 +80,9 @@ class ReadableStore(Protocol):
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """The same in blocks of rows, without holding all of them."""
 
+    def stream_binary(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """As `stream`, with strings as the bytes that they are: raw events need not be text."""
+
     def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
         """The bytes of a query's one column, a string, without holding all of them."""
 
@@ -119,9 +122,18 @@ class Store:
         return [row for block in self.stream(sql, parameters) for row in block]
 
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        return self._stream(sql, parameters, {})
+
+    def stream_binary(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        return self._stream(sql, parameters, {"String": "bytes"})
+
+    def _stream(
+        self, sql: str, parameters: dict[str, object] | None, formats: dict[str, str]
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        settings = {"max_block_size": _ROWS_PER_BLOCK, **self.limits.settings()}
         try:
             with self._client.query_row_block_stream(
-                sql, parameters=parameters, settings={"max_block_size": _ROWS_PER_BLOCK, **self.limits.settings()}
+                sql, parameters=parameters, settings=settings, query_formats=formats
             ) as blocks:
                 for block in blocks:
                     yield [tuple(row) for row in block]

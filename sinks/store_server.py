@@ -10,7 +10,8 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from struct import Struct as Packed
 from typing import Any
@@ -27,13 +28,21 @@ _ANSWER_SECONDS = 600
 _IDLE_HANDLES = 4
 
 
+class Wanted(StrEnum):
+    """The form of a query's answer: `ReadableStore.stream`, `stream_binary`, `stream_text`."""
+
+    ROWS = "rows"
+    BINARY_ROWS = "binary-rows"
+    TEXT = "text"
+
+
 class Request(msgspec.Struct):
-    """A query; `text`: its one column is wanted as bytes, not its rows."""
+    """A query, and in which form its answer is wanted."""
 
     sql: str
     parameters: dict[str, Any]
     limits: QueryLimits
-    text: bool
+    wanted: Wanted
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -115,12 +124,18 @@ class RemoteStore:
         return [row for block in self.stream(sql, parameters) for row in block]
 
     def stream(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
-        for answer in self._answers(Request(sql, parameters or {}, self._limits, text=False)):
-            yield answer.rows
+        return self._rows(sql, parameters, Wanted.ROWS)
+
+    def stream_binary(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        return self._rows(sql, parameters, Wanted.BINARY_ROWS)
 
     def stream_text(self, sql: str, parameters: dict[str, object] | None = None) -> Iterator[bytes]:
-        for answer in self._answers(Request(sql, parameters or {}, self._limits, text=True)):
+        for answer in self._answers(Request(sql, parameters or {}, self._limits, Wanted.TEXT)):
             yield answer.text
+
+    def _rows(self, sql: str, parameters: dict[str, object] | None, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
+        for answer in self._answers(Request(sql, parameters or {}, self._limits, wanted)):
+            yield answer.rows
 
     def _answers(self, request: Request) -> Iterator[Answer]:
         try:
@@ -158,7 +173,7 @@ def _answer(connection: socket.socket, handles: _Handles) -> None:
         return
     try:
         with handles.borrowed(request.limits) as handle:
-            for answer in _text(handle, request) if request.text else _rows(handle, request):
+            for answer in _ANSWERS[request.wanted](handle, request):
                 _send(connection, msgspec.msgpack.encode(answer))
         _send(connection, msgspec.msgpack.encode(Answer()))
     except StoreFailed as failure:
@@ -169,8 +184,19 @@ def _rows(handle: Store, request: Request) -> Iterator[Answer]:
     return (Answer(rows) for rows in handle.stream(request.sql, request.parameters) if rows)
 
 
+def _binary_rows(handle: Store, request: Request) -> Iterator[Answer]:
+    return (Answer(rows) for rows in handle.stream_binary(request.sql, request.parameters) if rows)
+
+
 def _text(handle: Store, request: Request) -> Iterator[Answer]:
     return (Answer(text=text) for text in handle.stream_text(request.sql, request.parameters) if text)
+
+
+_ANSWERS: dict[Wanted, Callable[[Store, Request], Iterator[Answer]]] = {
+    Wanted.ROWS: _rows,
+    Wanted.BINARY_ROWS: _binary_rows,
+    Wanted.TEXT: _text,
+}
 
 
 def _send(connection: socket.socket, frame: bytes) -> None:

@@ -16,7 +16,8 @@ from schemas.daily_usage import daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
 from schemas.entitlements import WATERMARK_KEY, encode_record
 from schemas.instants import day_number, parse_time_ms
-from schemas.routing import is_catalog_line
+from schemas.routing import is_catalog_line, route_of
+from schemas.topics import CATALOG, PACKAGE_ASSIGNMENTS
 from sinks import rows
 from sinks.migrations import Placement, migrate
 from sinks.rows import Block, SinkRecord
@@ -55,10 +56,19 @@ def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
         if is_catalog_line(line)
     ]
     yield from rows.catalog_blocks(catalog)
+    yield from rows.raw_event_blocks(
+        [
+            SinkRecord(CATALOG, 0, n, RECEIVED_AT_MS, route_of(line).key, line)
+            for n, line in enumerate(filter(is_catalog_line, lines))
+        ]
+    )
     events = [line for line in lines if not is_catalog_line(line)]
     events.append(day_closed_event(day_number(CLOSED_THROUGH), datetime.fromisoformat("2026-11-01T00:20:00+00:00")))
-    records = [Record(offset, RECEIVED_AT_MS, None, line) for offset, line in enumerate(events)]
-    state = PartitionState("package-assignments", 0, check_keys=False)
+    records = [Record(offset, RECEIVED_AT_MS, route_of(line).key, line) for offset, line in enumerate(events)]
+    yield from rows.raw_event_blocks(
+        [SinkRecord(PACKAGE_ASSIGNMENTS, 0, r.offset, r.timestamp, r.key, r.value) for r in records]
+    )
+    state = PartitionState(PACKAGE_ASSIGNMENTS, 0)
     while state.next_offset < len(records):
         applied = state.apply(records[state.next_offset :])
         written = [_record(output["key"], output["value"]) for output in applied.entitlements]
