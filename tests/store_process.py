@@ -35,9 +35,10 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 
 @contextmanager
-def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
-    """The store of a data folder, answering until the end of the block."""
+def serving(folder: Path, files: Iterable[Path], planted: Iterable[str] = ()) -> Iterator[None]:
+    """The store of a data folder, answering until the end of the block. `planted`: statements that spoil it first."""
     command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+    command += [f"--plant={statement}" for statement in planted]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -91,12 +92,14 @@ def _record(
     return SinkRecord("", 0, 0, RECEIVED_AT_MS, key, value, headers or [])
 
 
-def main(data_dir: Path, files: list[Path]) -> None:
+def main(data_dir: Path, files: list[Path], planted: list[str]) -> None:
     folder = data_dir / "store"
     store = open_embedded(folder)
     migrate(store, Placement())
     for block in blocks_of(line for file in files for line in file.read_bytes().split(b"\n") if line):
         store.insert(block.table, block.names, block.columns)
+    for statement in planted:
+        store.command(statement)
     server = serve(store, folder)
     print("ready", flush=True)
     sys.stdin.read()
@@ -105,4 +108,6 @@ def main(data_dir: Path, files: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    data_dir, *rest = sys.argv[1:]
+    plants = [argument.removeprefix("--plant=") for argument in rest if argument.startswith("--plant=")]
+    main(Path(data_dir), [Path(name) for name in rest if not name.startswith("--plant=")], plants)
