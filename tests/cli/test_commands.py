@@ -21,6 +21,7 @@ COMMANDS = (
     ("token",),
     ("meter",),
     ("status",),
+    ("reconcile",),
     ("demo",),
 )
 OCTOBER = ("--start", "2026-10-01", "--end", "2026-10-31")
