@@ -39,6 +39,12 @@ def chain_of(store: ReadableStore, letter: Origin) -> list[Redrive]:
     return sorted(found.values(), key=lambda redrive: (redrive.sent_ms, redrive.copy))
 
 
+def newest_letters(chain: list[Redrive]) -> list[Origin]:
+    """The letters of a chain that were not redriven themselves: what there is still to work on."""
+    taken_up = {redrive.original for redrive in chain}
+    return [r.copy for r in chain if r.outcome is RedriveOutcome.REFUSED and r.copy not in taken_up]
+
+
 def _touching(store: ReadableStore, letters: set[Origin]) -> list[Redrive]:
     """The redriven records that take one of the letters up, or became one of them."""
     rows = store.query(

@@ -21,6 +21,10 @@ COMMANDS = (
     ("token",),
     ("meter",),
     ("status",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show"),
+    ("dead-letters", "dismiss"),
+    ("dead-letters", "redrive"),
     ("demo",),
 )
 OCTOBER = ("--start", "2026-10-01", "--end", "2026-10-31")
