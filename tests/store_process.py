@@ -21,7 +21,7 @@ from schemas.topics import CATALOG, PACKAGE_ASSIGNMENTS
 from sinks import rows
 from sinks.migrations import Placement, migrate
 from sinks.rows import Block, SinkRecord
-from sinks.store import open_embedded
+from sinks.store import Store, open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
 from streams.core.partition import PartitionState
@@ -32,9 +32,9 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 
 @contextmanager
-def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
-    """The store of a data folder, answering until the end of the block."""
-    command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+def serving(folder: Path, files: Iterable[Path], module: str = "tests.store_process") -> Iterator[None]:
+    """The store of a data folder, answering until the end of the block; `module` fills it."""
+    command = [sys.executable, "-m", module, str(folder), *map(str, files)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -87,12 +87,16 @@ def _record(
 
 
 def main(data_dir: Path, files: list[Path]) -> None:
-    folder = data_dir / "store"
-    store = open_embedded(folder)
+    store = open_embedded(data_dir / "store")
     migrate(store, Placement())
-    for block in blocks_of(line for file in files for line in file.read_bytes().splitlines()):
+    answer(store, data_dir, blocks_of(line for file in files for line in file.read_bytes().splitlines()))
+
+
+def answer(store: Store, data_dir: Path, blocks: Iterable[Block]) -> None:
+    """Fill the store and let it answer until standard input ends."""
+    for block in blocks:
         store.insert(block.table, block.names, block.columns)
-    server = serve(store, folder)
+    server = serve(store, data_dir / "store")
     print("ready", flush=True)
     sys.stdin.read()
     server.stop()

@@ -19,14 +19,16 @@ ORDER BY (original_topic, original_partition, original_offset, topic, partition,
 -- count by them. The sink fills them; rows of before have what the engine can tell, and a replay gives them the rest.
 ALTER TABLE dead_letters {on_cluster}
     ADD COLUMN IF NOT EXISTS partner_id String
-        DEFAULT JSONExtractString(ifNull(value, ''), 'data', 'partnerOrgId'),
+        DEFAULT if(JSONType(ifNull(value, ''), 'data', 'partnerOrgId') = 'String',
+                   JSONExtractString(ifNull(value, ''), 'data', 'partnerOrgId'), ''),
     ADD COLUMN IF NOT EXISTS customer_id String
-        DEFAULT if(JSONExtractString(ifNull(value, ''), 'data', 'customerOrgId') != '',
-                   JSONExtractString(ifNull(value, ''), 'data', 'customerOrgId'),
-                   if(topic LIKE '%package-assignments', ifNull(key, ''), '')),
+        DEFAULT multiIf(JSONType(ifNull(value, ''), 'data', 'customerOrgId') = 'String',
+                        JSONExtractString(ifNull(value, ''), 'data', 'customerOrgId'),
+                        topic LIKE '%package-assignments', ifNull(key, ''), ''),
     ADD COLUMN IF NOT EXISTS time_ms Nullable(Int64)
-        DEFAULT toUnixTimestamp64Milli(
-            parseDateTime64BestEffortOrNull(JSONExtractString(ifNull(value, ''), 'time'), 3, 'UTC')),
+        DEFAULT if(JSONType(ifNull(value, ''), 'time') = 'String',
+                   toUnixTimestamp64Milli(
+                       parseDateTime64BestEffortOrNull(JSONExtractString(ifNull(value, ''), 'time'), 3, 'UTC')), NULL),
     ADD COLUMN IF NOT EXISTS day Int32
         DEFAULT intDiv(if(reason IN ('too-far-in-future', 'before-horizon') OR time_ms IS NULL,
                           toUnixTimestamp64Milli(append_time), assumeNotNull(time_ms)), 86400000);

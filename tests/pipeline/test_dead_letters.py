@@ -115,6 +115,8 @@ def test_letters_are_worked_through_until_the_report_misses_nothing(work: Work) 
     report, said = work.report()
     assert report == metered(GOOD)
     assert "3 open dead letters of this period" in said
+    status = work.installation.run("status").stdout.decode()
+    assert "missing in reports: rtmeter dead-letters list" in status
     without_id, lower_case, cut_off = map(work.id_of, ("not-cloudevent", "unknown-type", "not-json"))
     raw = work.installation.run("dead-letters", "show", cut_off, "--raw").stdout
     assert raw == CUT_OFF
