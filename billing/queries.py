@@ -176,9 +176,3 @@ FROM partition_progress FINAL ORDER BY partition
 """
 
 DEAD_LETTERS_BY_REASON = "SELECT reason, count() FROM dead_letters FINAL GROUP BY reason ORDER BY reason"
-
-#: Records of the owners that were refused.
-DEAD_LETTERS_OF_OWNERS = """
-SELECT count() FROM dead_letters FINAL
-WHERE JSONExtractString(ifNull(value, ''), 'data', 'partnerOrgId') IN {owners:Array(String)}
-"""

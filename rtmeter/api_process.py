@@ -19,14 +19,15 @@ from billing.api.app import create_app, guarded
 from billing.api.services import clock_ms
 from billing.api.settings import ApiSettings
 from billing.api.tokens import LOCAL_AUDIENCE, LOCAL_ISSUER, make_local_key
-from billing.export import export_csv
+from billing.dismissals import Dismissals
+from billing.export import export_csv, notes_with
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory
 from billing.jobs.runner import JobRunner, RunnerSettings
 from billing.point_in_time import point_in_time_csv
-from billing.relational.connect import open_engine, upgrade
 from rtmeter.installation import Installation
+from rtmeter.relational_store import open_relational
 from sinks.store import DEFAULT_LIMITS, QueryLimits, ReadableStore, open_for_reading
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,17 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     listening = _listen(host, port)
     url = f"http://{host}:{listening.getsockname()[1]}"
     settings = _settings(installation, url)
-    register, files = open_reports(installation, places)
-    runner = job_runner(installation, register, files)
+    register, files, dismissals = open_reports(installation, places)
+    runner = job_runner(installation, register, files, dismissals)
     limits = QueryLimits(settings.query_seconds, settings.query_memory_bytes)
-    app = create_app(settings, register, files, store_opener(installation, limits), wake_jobs=runner.wake)
+    app = create_app(
+        settings,
+        register,
+        files,
+        store_opener(installation, limits),
+        wake_jobs=runner.wake,
+        dismissed=dismissals.letters,
+    )
     config = uvicorn.Config(
         guarded(app),
         access_log=False,  # the guard writes its own, without links
@@ -84,23 +92,29 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
 def run_jobs(installation: Installation, places: ReportPlaces) -> None:
     """Make reports until SIGTERM or SIGINT; any number of such processes share the work."""
     stop = _stop_on_signals()
-    register, files = open_reports(installation, places)
-    job_runner(installation, register, files).run(stop)
+    job_runner(installation, *open_reports(installation, places)).run(stop)
 
 
-def open_reports(installation: Installation, places: ReportPlaces) -> tuple[ReportRegister, ReportFiles]:
-    """The register, with its tables up to date, and the files."""
-    folder = installation.data_dir.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(places.database_url or f"sqlite:///{folder / 'billing.db'}")
-    upgrade(engine)
-    return ReportRegister(engine, clock_ms), ReportFiles(places.reports_url or (folder / "reports").as_uri())
+def open_reports(installation: Installation, places: ReportPlaces) -> tuple[ReportRegister, ReportFiles, Dismissals]:
+    """The registers of reports and of dismissals, with their tables up to date, and the files."""
+    engine = open_relational(installation, places.database_url)
+    files = ReportFiles(places.reports_url or (installation.data_dir.resolve() / "reports").as_uri())
+    return ReportRegister(engine, clock_ms), files, Dismissals(engine)
 
 
-def job_runner(installation: Installation, register: ReportRegister, files: ReportFiles) -> JobRunner:
+def job_runner(
+    installation: Installation, register: ReportRegister, files: ReportFiles, dismissals: Dismissals
+) -> JobRunner:
     worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     exports = {ReportCategory.RECONCILIATION: export_csv, ReportCategory.POINT_IN_TIME: point_in_time_csv}
-    return JobRunner(register, files, store_opener(installation), RunnerSettings(worker), exports=exports)
+    return JobRunner(
+        register,
+        files,
+        store_opener(installation),
+        RunnerSettings(worker),
+        notes=notes_with(dismissals.letters),
+        exports=exports,
+    )
 
 
 def store_opener(installation: Installation, limits: QueryLimits = DEFAULT_LIMITS) -> Callable[[], ReadableStore]:

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import events, pipeline, reconcile, reports
+from rtmeter.commands import dead_letters, events, pipeline, reconcile, redrive, reports
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
@@ -47,6 +47,14 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in _COMMANDS.items():
     app.command(name)(command)
 topics.command("create")(pipeline.topics_create)
+letters = typer.Typer(
+    help="Refused events: look at them, redrive or dismiss them.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(letters, name="dead-letters")
+letters.command("list")(dead_letters.list_letters)
+letters.command("show")(dead_letters.show)
+letters.command("dismiss")(dead_letters.dismiss)
+letters.command("redrive")(redrive.redrive)
 
 
 def main() -> None:

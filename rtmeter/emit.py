@@ -14,7 +14,7 @@ from schemas.topics import CATALOG, TopicNames
 from streams.log import LogFailed
 from streams.topics import partition_count
 
-_FLUSH_SECONDS = 120
+FLUSH_SECONDS = 120
 _POLL_SECONDS = 1.0
 
 
@@ -41,6 +41,24 @@ def validate(line: FileLine, route: Route, now_ms: int) -> None:
         decode_assignment(line.value, route.key, now_ms, 0)
 
 
+def event_producer(bootstrap_servers: str) -> Producer:
+    """A producer of events: ordered, acknowledged by all, with the partitions that every sender's client chooses."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "log_level": 2,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            # As Java's clients do it, so that a customer's events meet in one partition whoever sends them.
+            "partitioner": "murmur2_random",
+            "message.max.bytes": 2_097_152,
+            "queue.buffering.max.messages": 200_000,
+        }
+    )
+
+
 class Emitter:
     """Produces lines; `finish` tells whether all of them arrived."""
 
@@ -48,20 +66,7 @@ class Emitter:
         self._names = names
         self._partitions = partition_count(bootstrap_servers, names)
         self._failure: str | None = None
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "log_level": 2,
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": 20,
-                # As Java's clients do it, so that a customer's events meet in one partition whoever sends them.
-                "partitioner": "murmur2_random",
-                "message.max.bytes": 2_097_152,
-                "queue.buffering.max.messages": 200_000,
-            }
-        )
+        self._producer = event_producer(bootstrap_servers)
 
     def emit(
         self, lines: Iterable[FileLine], *, raw: bool, now_ms: Callable[[], int], advance: Callable[[FileLine], None]
@@ -81,7 +86,7 @@ class Emitter:
             except Refused as refusal:
                 emitted.refused.append(RefusedLine(line, refusal))
             advance(line)
-        if self._producer.flush(_FLUSH_SECONDS):
+        if self._producer.flush(FLUSH_SECONDS):
             raise LogFailed("Kafka does not acknowledge the records: is it running, and are there topics?")
         self._stop_if_failed()
         return emitted

@@ -3,18 +3,20 @@
 from rich.console import Console
 from rich.table import Table
 
-from billing.queries import DEAD_LETTERS_BY_REASON, PROGRESS
+from billing.dead_letters import ReasonCount, counts_by_reason
+from billing.queries import PROGRESS
 from rtmeter.installation import Installation
 from rtmeter.progress import Offsets, ProgressReader, stored_positions
+from rtmeter.relational_store import dismissed_in
 from schemas.instants import day_text
 from sinks.store import StoreUnavailable, open_for_reading
 
 
-def show_status(installation: Installation) -> None:
-    """Print the tables to standard output."""
+def show_status(installation: Installation, database_url: str | None = None) -> None:
+    """Print the tables to standard output. `database_url`: where letters are dismissed; None: in the data folder."""
     console = Console(highlight=False)
     closed: dict[int, int | None] = {}
-    refused: list[tuple[str, int]] = []
+    refused: list[ReasonCount] = []
     stored: Offsets = {}
     try:
         store = open_for_reading(installation.store_dsn, installation.store_folder)
@@ -23,7 +25,7 @@ def show_status(installation: Installation) -> None:
     else:
         try:
             closed = {row[0]: row[2] for row in store.query(PROGRESS)}
-            refused = [(row[0], row[1]) for row in store.query(DEAD_LETTERS_BY_REASON)]
+            refused = counts_by_reason(store, dismissed_in(installation, database_url)())
             stored = stored_positions(store)
         finally:
             store.close()
@@ -41,10 +43,12 @@ def show_status(installation: Installation) -> None:
             "-" if day is None else day_text(day),
         )
     console.print(table)
-    letters = Table("reason", "dead letters", title="refused")
-    for reason, count in refused:
-        letters.add_row(reason, str(count))
+    letters = Table("reason", "open", "of no known partner", "all", title="dead letters")
+    for count in refused:
+        letters.add_row(count.reason, str(count.open), str(count.open_of_nobody), str(count.all))
     console.print(letters if refused else "no dead letters")
+    if any(count.open for count in refused):
+        console.print("open dead letters are missing in reports: rtmeter dead-letters list")
     console.print(
         f"records still to meter: {progress.records_to_meter}, of all topics still to store: {progress.records_to_store}"
     )

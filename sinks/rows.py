@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.catalog import CatalogVersion
 from schemas.daily_usage import decode_daily_row
-from schemas.dead_letters import dead_letter_of
+from schemas.dead_letters import day_counted, dead_letter_of, redriven, stated_in
 from schemas.entitlements import (
     ADDON,
     CustomerRecord,
@@ -52,7 +52,29 @@ def _block(table: str, names: tuple[str, ...], rows: Iterable[Sequence[object]])
 
 
 RAW_EVENTS = ("topic", "partition", "offset", "append_time", "key", "value")
-DEAD_LETTERS = ("topic", "partition", "offset", "append_time", "reason", "detail", "key", "value")
+REDRIVES = (
+    "original_topic",
+    "original_partition",
+    "original_offset",
+    "topic",
+    "partition",
+    "offset",
+    "append_time",
+)
+DEAD_LETTERS = (
+    "topic",
+    "partition",
+    "offset",
+    "append_time",
+    "reason",
+    "detail",
+    "key",
+    "value",
+    "partner_id",
+    "customer_id",
+    "time_ms",
+    "day",
+)
 CATALOG_VERSIONS = ("entry", "offset", "time_ms", "sequence", "source", "id", "data")
 CUSTOMERS = (
     "partner_id",
@@ -100,9 +122,17 @@ PROGRESS = ("partition", "revision", "closed_through_day", "metered", "duplicate
 
 
 def raw_event_blocks(records: Sequence[SinkRecord]) -> list[Block]:
-    """Every input record as it came."""
+    """Every input record as it came, and which of them take up a dead letter again."""
     rows = [(r.topic, r.partition, r.offset, r.append_time_ms, r.key, r.value) for r in records]
-    return [_block("raw_events", RAW_EVENTS, rows)]
+    blocks = [_block("raw_events", RAW_EVENTS, rows)]
+    # Nearly all records have no headers.
+    linked = [(original, r) for r in records if r.headers and (original := redriven(r.headers)) is not None]
+    if linked:
+        redrives = [
+            (o.topic, o.partition, o.offset, r.topic, r.partition, r.offset, r.append_time_ms) for o, r in linked
+        ]
+        blocks.insert(0, _block("redrives", REDRIVES, redrives))
+    return blocks
 
 
 def dead_letter_blocks(records: Sequence[SinkRecord]) -> list[Block]:
@@ -110,6 +140,7 @@ def dead_letter_blocks(records: Sequence[SinkRecord]) -> list[Block]:
     rows = []
     for record in records:
         letter = dead_letter_of(record.headers, record.key, record.value)
+        stated = stated_in(letter)
         rows.append(
             (
                 letter.topic,
@@ -120,6 +151,10 @@ def dead_letter_blocks(records: Sequence[SinkRecord]) -> list[Block]:
                 letter.detail,
                 letter.key,
                 letter.value,
+                stated.partner_id,
+                stated.customer_id,
+                stated.time_ms,
+                day_counted(letter, stated),
             )
         )
     return [_block("dead_letters", DEAD_LETTERS, rows)]

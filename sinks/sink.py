@@ -178,20 +178,26 @@ class Sink:
                 self._metrics.lag.labels(offset.topic, str(offset.partition)).set(max(0, high - offset.offset))
 
     def _catalog_blocks(self, records: Sequence[rows.SinkRecord]) -> list[rows.Block]:
-        """Catalog records are raw events, versions, and dead letters where they are refused."""
+        """Catalog records are raw events, versions, and dead letters where they are refused.
+
+        The letters' rows come first, though the topic brings them too: so a redriven record of the catalog that is
+        stored and is no dead letter was taken (`billing.dead_letters`).
+        """
         versions: list[CatalogVersion] = []
+        letters: list[rows.SinkRecord] = []
         for record in records:
             try:
                 version = decode_catalog(record.value, record.key, record.append_time_ms, record.offset)
                 if self._catalog.add(version):
                     versions.append(version)
             except Refused as refused:
-                self._refuse(record, refused)
+                letters.append(self._refuse(record, refused))
         self._log.wait()
-        blocks = rows.raw_event_blocks(records)
+        blocks = rows.dead_letter_blocks(letters) if letters else []
+        blocks += rows.raw_event_blocks(records)
         return blocks + rows.catalog_blocks(versions) if versions else blocks
 
-    def _refuse(self, record: rows.SinkRecord, refused: Refused) -> None:
+    def _refuse(self, record: rows.SinkRecord, refused: Refused) -> rows.SinkRecord:
         letter = DeadLetter(
             refused.reason,
             refused.detail,
@@ -202,7 +208,9 @@ class Sink:
             record.key,
             record.value,
         )
-        self._log.write_with_headers(self._names.dead_letters, 0, letter.key, letter.value, headers_of(letter))
+        headers = headers_of(letter)
+        self._log.write_with_headers(self._names.dead_letters, 0, letter.key, letter.value, headers)
+        return record._replace(headers=headers)
 
     @staticmethod
     def _note(error: KafkaError) -> None:

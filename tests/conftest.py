@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.kafka_fixtures", "tests.month"]
+pytest_plugins = ["tests.kafka_fixtures", "tests.letters", "tests.month"]
 
 _PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 # A busy machine draws slowly; how long a law takes is the business of the time-out of its test.

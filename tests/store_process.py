@@ -23,7 +23,7 @@ from schemas.topics import CATALOG, PACKAGE_ASSIGNMENTS
 from sinks import rows
 from sinks.migrations import Placement, migrate
 from sinks.rows import Block, SinkRecord
-from sinks.store import open_embedded
+from sinks.store import Store, open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
 from streams.core.catalog import CatalogState
@@ -35,9 +35,11 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 
 @contextmanager
-def serving(folder: Path, files: Iterable[Path], planted: Iterable[str] = ()) -> Iterator[None]:
-    """The store of a data folder, answering until the end of the block. `planted`: statements that spoil it first."""
-    command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+def serving(
+    folder: Path, files: Iterable[Path], planted: Iterable[str] = (), module: str = "tests.store_process"
+) -> Iterator[None]:
+    """The store of a data folder, answering until the end of the block. `module` fills it, `planted` statements spoil it."""
+    command = [sys.executable, "-m", module, str(folder), *map(str, files)]
     command += [f"--plant={statement}" for statement in planted]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -93,14 +95,19 @@ def _record(
 
 
 def main(data_dir: Path, files: list[Path], planted: list[str]) -> None:
-    folder = data_dir / "store"
-    store = open_embedded(folder)
+    store = open_embedded(data_dir / "store")
     migrate(store, Placement())
-    for block in blocks_of(line for file in files for line in file.read_bytes().split(b"\n") if line):
+    lines = (line for file in files for line in file.read_bytes().split(b"\n") if line)
+    answer(store, data_dir, blocks_of(lines), planted)
+
+
+def answer(store: Store, data_dir: Path, blocks: Iterable[Block], planted: Iterable[str] = ()) -> None:
+    """Fill the store and let it answer until standard input ends."""
+    for block in blocks:
         store.insert(block.table, block.names, block.columns)
     for statement in planted:
         store.command(statement)
-    server = serve(store, folder)
+    server = serve(store, data_dir / "store")
     print("ready", flush=True)
     sys.stdin.read()
     server.stop()

@@ -16,6 +16,7 @@ from billing.api.errors import ApiError, ErrorCode, answer, of_status, tracking_
 from billing.api.guard import Guard
 from billing.api.services import Services, clock_ms
 from billing.api.settings import ApiSettings
+from billing.dismissals import Dismissed
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from sinks.store import ReadableStore
@@ -35,8 +36,13 @@ def create_app(
     open_store: Callable[[], ReadableStore],
     now_ms: Callable[[], int] = clock_ms,
     wake_jobs: Callable[[], None] = lambda: None,
+    *,
+    dismissed: Dismissed,
 ) -> FastAPI:
-    """The API. `open_store` opens the store for one request; it is closed afterwards. `wake_jobs`: there is work."""
+    """The API. `open_store` opens the store for one request; it is closed afterwards. `wake_jobs`: there is work.
+
+    `dismissed`: the dead letters that people have decided to leave, as of now.
+    """
     app = FastAPI(
         title="rtmeter extensions",
         version="1",
@@ -44,7 +50,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a path is what it is: a link with a slash more is another one
     )
-    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs)
+    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs, dismissed=dismissed)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(ApiError, _api_error)

@@ -18,6 +18,7 @@ from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
 from billing.daily import daily_usage
 from billing.explain_row import HeldInterval, held_intervals
+from billing.export import open_letters_of
 from billing.ids import ORGANIZATION, own_id
 from billing.jobs.reports import ReportCategory, ReportStatus, StoredReport
 from billing.report import ReportRequest, ReportType, quantity_text
@@ -68,7 +69,11 @@ class DayOfUsage(_Body):
 
 
 class Usage(_Body):
+    """`open_dead_letters`: refused events of these days that nobody has dealt with; `..._before`: of the days before."""
+
     items: list[DayOfUsage]
+    open_dead_letters: int
+    open_dead_letters_before: int
 
 
 class Interval(_Body):
@@ -95,7 +100,7 @@ _SubPartner = Annotated[str | None, Query(alias="subPartnerOrgId", description="
 
 @router.get("/reports/{report_id}/details")
 def details(request: Request, report_id: str) -> Details:
-    """Days of the period that are not closed yet, refused events of the partner, the digest of the file."""
+    """Days of the period that were not closed, open dead letters of the partner, the digest of the file."""
     services = services_of(request)
     report = visible(services, services.caller(request, Scope.REPORTS_READ), report_id)
     return _details(report)
@@ -138,8 +143,13 @@ def usage_by_day(request: Request, start: _First, end: _Last, sub_partner: _SubP
     only = _sub_partner(services, caller.org_id, sub_partner)
     first_day, last_day = _days(start, end)
     wanted = ReportRequest(ReportType.PARTNER, caller.org_id, only, first_day, last_day)
-    rows = _ask(services, lambda store: daily_usage(store, wanted))
+    rows, letters = _ask(
+        services,
+        lambda store: (daily_usage(store, wanted), open_letters_of(store, wanted, services.dismissed())),
+    )
     return Usage(
+        open_dead_letters=letters.of_period,
+        open_dead_letters_before=letters.before,
         items=[
             DayOfUsage(
                 date=day_text(row.day),
@@ -149,7 +159,7 @@ def usage_by_day(request: Request, start: _First, end: _Last, sub_partner: _SubP
                 active_licences=row.active_licences,
             )
             for row in rows
-        ]
+        ],
     )
 
 

@@ -12,6 +12,7 @@ from billing.api.links import LinkSigner
 from billing.api.scopes import Scope
 from billing.api.settings import ApiSettings
 from billing.api.tokens import Caller, TokenJudge
+from billing.dismissals import Dismissed
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from sinks.store import ReadableStore
@@ -33,6 +34,8 @@ class Services:
         open_store: Callable[[], ReadableStore],
         now_ms: Callable[[], int] = clock_ms,
         wake_jobs: Callable[[], None] = lambda: None,
+        *,
+        dismissed: Dismissed,
     ) -> None:
         self.settings = settings
         self.register = register
@@ -40,6 +43,7 @@ class Services:
         self.open_store = open_store
         self.now_ms = now_ms
         self.wake_jobs = wake_jobs
+        self.dismissed = dismissed
         self.directory = Directory(open_store)
         self.links = LinkSigner(settings.signing_keys)
         self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)

@@ -1,6 +1,6 @@
 """The input as it came, read back from the store, and the state that it gives: the base of every audit."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -56,12 +56,16 @@ def events_of_partition(
 
 def account_from_events(events: Iterable[RawEvent], topic: str, partner_id: str, customer_id: str) -> Account | None:
     """The account that the core makes of a customer's records; None if none of them was metered for the partner."""
-    records = list(events)
+    return state_from_events(list(events), topic).accounts.get((partner_id, customer_id))
+
+
+def state_from_events(records: Sequence[RawEvent], topic: str) -> PartitionState:
+    """The state that the core makes of some of a partition's records, in order: of a customer's, the whole customer."""
     state = PartitionState(topic, records[0].partition if records else 0)
     taken = 0
     while taken < len(records):
         taken += state.apply(records[taken : taken + _RECORDS_PER_RUN]).taken
-    return state.accounts.get((partner_id, customer_id))
+    return state
 
 
 def _read(

@@ -17,7 +17,7 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-from billing.export import export_csv, report_notes
+from billing.export import export_csv
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory, ReportFailure, ReportFile, StoredReport
@@ -68,8 +68,8 @@ class JobRunner:
         open_store: Callable[[], ReadableStore],
         settings: RunnerSettings,
         *,
+        notes: Notes,
         exports: Mapping[ReportCategory, Export] | None = None,
-        notes: Notes = report_notes,
         observer: Observer = _nobody,
     ) -> None:
         self._register = register

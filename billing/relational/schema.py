@@ -94,3 +94,17 @@ reconcile_runs = Table(
     Column("scope", Text, nullable=False),
     Column("results", Text, nullable=False),
 )
+
+# Dead letters that a person has decided to leave: said once, never changed.
+dismissals = Table(
+    "dead_letter_dismissals",
+    metadata,
+    Column("topic", _Id, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("dismissed_by", Text, nullable=False),
+    Column("dismissed_ms", BigInteger, nullable=False),
+    CheckConstraint("reason <> ''", name="reason"),
+    CheckConstraint("dismissed_by <> ''", name="dismissed_by"),
+)

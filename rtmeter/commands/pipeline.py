@@ -131,6 +131,7 @@ def status(
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
     clickhouse_dsn: options.StoreDsn = None,
+    database_url: options.DatabaseUrl = None,
 ) -> None:
     """Show per partition what came, what is metered and stored, and the last closed day; dead letters by reason.
 
@@ -138,7 +139,7 @@ def status(
     """
     from rtmeter.status import show_status
 
-    show_status(Installation(data_dir, bootstrap_servers, topic_prefix, clickhouse_dsn))
+    show_status(Installation(data_dir, bootstrap_servers, topic_prefix, clickhouse_dsn), database_url)
 
 
 def demo(

@@ -13,6 +13,7 @@ from rtmeter.exit_codes import ExitCode
 from rtmeter.installation import Installation
 from rtmeter.lines import read_lines
 from rtmeter.output import list_refused, log_to_stderr, progress_bar, say, write_result
+from rtmeter.relational_store import dismissed_in
 from schemas.instants import day_of_ms
 from sinks.store import open_for_reading
 
@@ -33,6 +34,7 @@ def report(
     clickhouse_dsn: options.StoreDsn = None,
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
+    database_url: options.DatabaseUrl = None,
 ) -> None:
     """Write a billing report as CSV: through the API if one is running or given, else from the store; the same bytes.
 
@@ -55,7 +57,7 @@ def report(
     store = open_for_reading(clickhouse_dsn, installation.store_folder)
     try:
         pieces = export_csv(store, request)
-        for note in report_notes(store, request):
+        for note in report_notes(store, request, dismissed_in(installation, database_url)()):
             say(f"rtmeter: note: {note}")
         write_result(pieces, output)
     finally:

@@ -140,11 +140,18 @@ def test_a_sub_partner_of_another_is_refused_before_a_byte_is_written(month_stor
 
 
 def test_notes_say_what_is_not_closed_and_what_was_refused(month_store: ReadableStore) -> None:
-    october = ReportRequest(ReportType.USER, "P-alpha", None, FIRST, LAST)
-    assert report_notes(month_store, october) == ["1 events of the partner were refused and are not in the report"]
-    assert report_notes(month_store, ReportRequest(ReportType.USER, "S-one", None, FIRST, LAST)) == []
+    november = ReportRequest(ReportType.USER, "P-alpha", None, day_number("2026-11-01"), day_number("2026-11-10"))
+    assert report_notes(month_store, november, [])[1:] == [
+        "1 open dead letter of this period, refused and not in the report"
+    ]
+    # What holds from a day after the period cannot be missing in it; what holds from before may be.
+    assert report_notes(month_store, ReportRequest(ReportType.USER, "P-alpha", None, FIRST, LAST), []) == []
+    assert report_notes(month_store, ReportRequest(ReportType.USER, "P-beta", None, FIRST, LAST), []) == [
+        "1 open dead letter of before this period, refused and perhaps missing in the report"
+    ]
+    assert report_notes(month_store, ReportRequest(ReportType.USER, "S-one", None, FIRST, LAST), []) == []
     later = ReportRequest(ReportType.USER, "S-one", None, FIRST, LAST + 1)
-    (note,) = report_notes(month_store, later)
+    (note,) = report_notes(month_store, later, [])
     assert note.startswith("1 of 1 partitions have not closed all days through 2026-11-01")
 
 

@@ -22,6 +22,10 @@ COMMANDS = (
     ("meter",),
     ("status",),
     ("reconcile",),
+    ("dead-letters", "list"),
+    ("dead-letters", "show"),
+    ("dead-letters", "dismiss"),
+    ("dead-letters", "redrive"),
     ("demo",),
 )
 OCTOBER = ("--start", "2026-10-01", "--end", "2026-10-31")

@@ -22,13 +22,13 @@ class Installation:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
-        self._environment = {**os.environ, "RTMETER_DATA_DIR": str(data_dir)}
+        self.environment = {**os.environ, "RTMETER_DATA_DIR": str(data_dir)}
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end; AssertionError with what it said if its exit code is none of `codes`."""
         done = subprocess.run(
             [sys.executable, "-m", "rtmeter", *arguments],
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             timeout=COMMAND_SECONDS,
             check=False,
@@ -40,7 +40,7 @@ class Installation:
         """Start a command and leave it running."""
         return subprocess.Popen(
             [sys.executable, "-m", "rtmeter", *arguments],
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

@@ -300,4 +300,4 @@ def test_a_note_is_said_and_explained(world: World) -> None:
     assert answer.headers["rtmeter-notes"] == "2"
     notes = world.ask("GET", f"/v1/rtmeter/reports/{report_id}/details").json()["notes"]
     assert "have not closed all days through 2026-11-10" in notes[0]
-    assert "1 events of the partner were refused" in notes[1]
+    assert notes[1] == "1 open dead letter of this period, refused and not in the report"

@@ -9,6 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from billing.ids import public_id
+from schemas.dead_letters import Origin
 from tests.billing.api.world import REPORTS, World, error_of
 
 PERIOD = {"start": "2026-10-01", "end": "2026-10-31"}
@@ -60,6 +61,28 @@ def test_daily_usage_adds_up_to_the_partner_report(world: World) -> None:
     error_of(world.ask("GET", "/v1/rtmeter/usage/daily", params={**PERIOD, "end": "2026-09-30"}), 400, 2003)
     error_of(world.ask("GET", "/v1/rtmeter/usage/daily", params={**PERIOD, "start": "2020-01-01"}), 400, 2008)
     error_of(world.ask("GET", "/v1/rtmeter/usage/daily"), 400, 2008)
+
+
+def test_an_open_dead_letter_marks_usage_and_reports_until_somebody_has_dealt_with_it(world: World) -> None:
+    """The month's letter of P-alpha holds from 10 November, so it is of November and not of October."""
+
+    def marks(**period: str) -> tuple[int, int]:
+        usage = world.ask("GET", "/v1/rtmeter/usage/daily", params=period).json()
+        return usage["openDeadLetters"], usage["openDeadLettersBefore"]
+
+    november = {"start": "2026-11-01", "end": "2026-11-14"}
+    assert marks(**PERIOD) == (0, 0)
+    assert marks(**november) == (1, 0)
+    assert marks(start="2026-11-11", end="2026-11-14") == (0, 1)
+    held_now = world.ask("POST", "/v1/rtmeter/reports", json={"type": "USER"}).json()["id"]
+    world.jobs.run_one()
+    notes = world.ask("GET", f"/v1/rtmeter/reports/{held_now}/details").json()["notes"]
+    assert "1 open dead letter of before this period, refused and perhaps missing in the report" in notes
+    world.dismissals.dismiss(Origin("package-assignments", 0, 289), "the first one was right", "M. Weber", world.now_ms)
+    assert marks(**november) == (0, 0)
+    report = world.completed(billingStartDate="2026-11-01", billingEndDate="2026-11-14")
+    (note,) = world.ask("GET", f"/v1/rtmeter/reports/{report['id']}/details").json()["notes"]
+    assert "have not closed" in note
 
 
 def test_explain_adds_up_to_each_row_of_the_user_report(world: World) -> None:

@@ -15,7 +15,8 @@ from billing.api.app import create_app, guarded
 from billing.api.scopes import Scope
 from billing.api.settings import ApiSettings
 from billing.api.tokens import LOCAL_AUDIENCE, LOCAL_ISSUER, make_local_key
-from billing.export import export_csv
+from billing.dismissals import Dismissals
+from billing.export import export_csv, notes_with
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory
@@ -50,14 +51,29 @@ class World:
         engine = open_engine(f"sqlite:///{folder / 'billing.db'}")
         upgrade(engine)
         self.register = ReportRegister(engine, lambda: self.now_ms)
+        self.dismissals = Dismissals(engine)
         self.files = ReportFiles((folder / "reports").as_uri())
 
         def open_store() -> Any:
             return open_for_reading(None, month_folder / "store")
 
         exports = {ReportCategory.RECONCILIATION: export_csv, ReportCategory.POINT_IN_TIME: point_in_time_csv}
-        self.jobs = JobRunner(self.register, self.files, open_store, RunnerSettings("test"), exports=exports)
-        self.app = create_app(self.settings, self.register, self.files, open_store, lambda: self.now_ms)
+        self.jobs = JobRunner(
+            self.register,
+            self.files,
+            open_store,
+            RunnerSettings("test"),
+            notes=notes_with(self.dismissals.letters),
+            exports=exports,
+        )
+        self.app = create_app(
+            self.settings,
+            self.register,
+            self.files,
+            open_store,
+            lambda: self.now_ms,
+            dismissed=self.dismissals.letters,
+        )
         # A bug must be answered as a client sees it, not raised into the test.
         self.client = TestClient(guarded(self.app), PUBLIC_URL, raise_server_exceptions=False)
 
