@@ -55,7 +55,14 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     register, files = open_reports(installation, places)
     runner = job_runner(installation, register, files)
     limits = QueryLimits(settings.query_seconds, settings.query_memory_bytes)
-    app = create_app(settings, register, files, store_opener(installation, limits), wake_jobs=runner.wake)
+    app = create_app(
+        settings,
+        register,
+        files,
+        store_opener(installation, limits),
+        wake_jobs=runner.wake,
+        topic_prefix=installation.topic_prefix,
+    )
     config = uvicorn.Config(
         guarded(app),
         access_log=False,  # the guard writes its own, without links

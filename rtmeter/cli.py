@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import events, pipeline, reports
+from rtmeter.commands import events, explain, pipeline, reports
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
@@ -39,6 +39,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "close-day": events.close_day,
     "report": reports.report,
     "meter": reports.meter,
+    "explain": explain.explain,
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,

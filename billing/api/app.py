@@ -35,6 +35,7 @@ def create_app(
     open_store: Callable[[], ReadableStore],
     now_ms: Callable[[], int] = clock_ms,
     wake_jobs: Callable[[], None] = lambda: None,
+    topic_prefix: str = "",
 ) -> FastAPI:
     """The API. `open_store` opens the store for one request; it is closed afterwards. `wake_jobs`: there is work."""
     app = FastAPI(
@@ -44,7 +45,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a path is what it is: a link with a slash more is another one
     )
-    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs)
+    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs, topic_prefix)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(ApiError, _api_error)

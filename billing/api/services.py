@@ -14,6 +14,7 @@ from billing.api.settings import ApiSettings
 from billing.api.tokens import Caller, TokenJudge
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
+from schemas.topics import TopicNames
 from sinks.store import ReadableStore
 
 
@@ -33,6 +34,7 @@ class Services:
         open_store: Callable[[], ReadableStore],
         now_ms: Callable[[], int] = clock_ms,
         wake_jobs: Callable[[], None] = lambda: None,
+        topic_prefix: str = "",
     ) -> None:
         self.settings = settings
         self.register = register
@@ -40,6 +42,8 @@ class Services:
         self.open_store = open_store
         self.now_ms = now_ms
         self.wake_jobs = wake_jobs
+        #: Of the topics whose raw events the store holds.
+        self.names = TopicNames.with_prefix(topic_prefix)
         self.directory = Directory(open_store)
         self.links = LinkSigner(settings.signing_keys)
         self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)

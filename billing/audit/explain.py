@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 
 from msgspec import Struct
 
@@ -32,7 +33,7 @@ from billing.audit.subscriber_story import SubscriberStory, TracedInterval, subs
 from billing.audit.told import Told
 from billing.audit.words import code, interval_said, known_said, period, record_said, summary_said
 from schemas.facts import Kind
-from schemas.instants import MS_PER_DAY
+from schemas.instants import MS_PER_DAY, day_text
 from schemas.topics import TopicNames
 from sinks.store import ReadableStore
 from streams.core.catalog import CatalogState
@@ -44,11 +45,16 @@ from streams.core.grid import microday
 MOST_TOLD = 500
 
 
+class TooManyRecords(Exception):
+    """Explaining it here would take too long."""
+
+
 class Question(Struct, frozen=True):
     """What is to be explained: a subscriber, or a customer if it is None, over days, both included.
 
     `as_of` and `as_of_text`: what was known then, and how it was asked for. `every_record`: leave none out.
-    `own_only`: nothing of other partners may be told, nor of records that do not say whose they are.
+    `own_only`: nothing of other partners may be told, nor of records that do not say whose they are. `today`: days from
+    it on are not over, which is said. `most_records`: with more under the customer's key, nothing is explained.
     """
 
     partner_id: str
@@ -60,17 +66,27 @@ class Question(Struct, frozen=True):
     as_of_text: str | None = None
     every_record: bool = False
     own_only: bool = False
+    today: int | None = None
+    most_records: int | None = None
 
 
 def explain(store: ReadableStore, names: TopicNames, question: Question) -> Explanation:
     """The explanation, recomputed from the raw events, and whether the tables agree with it.
 
-    NotFound if no record is about what is asked for. StepsDiffer if this module has a bug.
+    NotFound if no record is about what is asked for; TooManyRecords if there are more than may be read. StepsDiffer if this module has a bug.
     """
     topic = names.package_assignments
-    records = judge(list(events_of_customer(store, topic, question.customer_id, question.as_of)))
+    events = list(
+        islice(
+            events_of_customer(store, topic, question.customer_id, question.as_of),
+            question.most_records and question.most_records + 1,
+        )
+    )
+    if question.most_records is not None and len(events) > question.most_records:
+        raise TooManyRecords(f"There are more than {question.most_records} records under the customer's key.")
+    records = judge(events)
     account = _Account(question, _own(records, question))
-    if not account.records:
+    if not any(record.partner_id == question.partner_id for record in account.records):
         raise _customer_not_found(store, question, records)
     partition = account.records[0].partition
     last = last_known(store, topic, partition, question.as_of)
@@ -180,7 +196,11 @@ def _subscriber(account: _Account, subscriber_id: str, catalog: CatalogState, kn
         question.customer_id,
         subscriber_id,
         *days,
-        [*summary_said(question.partner_id, question.customer_id, subscriber_id, days, totals), *known_said(known)],
+        [
+            *summary_said(question.partner_id, question.customer_id, subscriber_id, days, totals),
+            *known_said(known),
+            *_not_over(question),
+        ],
         known,
         sum(total.quantity_microdays for total in totals),
         totals,
@@ -239,7 +259,11 @@ def _customer(account: _Account, catalog: CatalogState, known: Known) -> Explana
         question.customer_id,
         None,
         *days,
-        [*summary_said(question.partner_id, question.customer_id, None, days, totals), *known_said(known)],
+        [
+            *summary_said(question.partner_id, question.customer_id, None, days, totals),
+            *known_said(known),
+            *_not_over(question),
+        ],
         known,
         sum(total.quantity_microdays for total in totals),
         totals,
@@ -309,6 +333,13 @@ def _touches(traced: TracedInterval, question: Question) -> bool:
     return traced.interval.start_ms < until_ms and (end_ms is None or end_ms > since_ms)
 
 
+def _not_over(question: Question) -> list[str]:
+    if question.today is None or question.last_day < question.today:
+        return []
+    first = day_text(max(question.first_day, question.today))
+    return [f"Days from {first} on are not over: what runs is counted as if it ran on."]
+
+
 def _told(told: Sequence[Told], question: Question, needed: Sequence[Cited]) -> list[ExplainedRecord]:
     most = None if question.every_record else MOST_TOLD
     records = choose(told, question.first_day, question.last_day, needed, most)
@@ -318,7 +349,8 @@ def _told(told: Sequence[Told], question: Question, needed: Sequence[Cited]) -> 
 
 
 def _customer_not_found(store: ReadableStore, question: Question, records: Sequence[JudgedRecord]) -> NotFound:
-    said = f"No record is known of customer {code(question.customer_id)} of {code(question.partner_id)}."
+    then = "" if question.as_of_text is None else f", as known at {question.as_of_text}"
+    said = f"No record is known of customer {code(question.customer_id)} of {code(question.partner_id)}{then}."
     if question.own_only:
         return NotFound(said, [])
     near = near_customer(store, question.partner_id, question.customer_id, question.subscriber_id, records)

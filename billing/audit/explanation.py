@@ -208,7 +208,8 @@ class Agreement(StrEnum):
     """How a table stands to the raw events."""
 
     AGREES = "agrees"
-    BEHIND = "behind"
+    BEHIND = "behind"  # the other way round: the table is ahead of the raw events that are stored
+    NOT_KEPT = "not-kept"  # a run of records is stored as a whole, and the cut is inside one
     DISAGREES = "disagrees"
 
 

@@ -99,7 +99,7 @@ class _DayKey(NamedTuple):
 
 class _Difference(Struct, frozen=True):
     said: str
-    behind: bool
+    agreement: Agreement
 
 
 class Tables:
@@ -205,31 +205,28 @@ class Tables:
         """How a row differs from the state that is due, if it does. `latest`: the key's latest revision in the history."""
         revision, raw_end = row.revision, self._progress.raw_end
         if revision > raw_end:
-            return _Difference(
-                f"{what} is of revision {revision}, and raw events are stored up to {raw_end}", behind=True
-            )
+            said = f"{what} is of revision {revision}, and raw events are stored up to {raw_end} only"
+            return _Difference(said, Agreement.BEHIND)
         if row.cells == state(max(self._due, revision)):
             return None
         if row.cells is not None and row.cells != state(revision):
-            return _Difference(f"{what} is not what the first {revision} records give", behind=False)
+            return _Difference(f"{what} is not what the first {revision} records give", Agreement.DISAGREES)
         # Right as far as it goes. A run of records is written as a whole: at a cut inside it there is no row.
-        inside_a_run = self._cut is not None and latest > self._cut
+        if self._cut is not None and latest > self._cut:
+            kept = f"{revision} and {latest}" if revision else f"{latest} and later"
+            return _Difference(f"of {what} only revisions {kept} are kept", Agreement.NOT_KEPT)
         if row.cells is None:
-            said = f"{what} has no row"
-        else:
-            said = f"{what} is right for the first {revision} records, and not for the first {self._due}"
-        return _Difference(
-            said + (f"; its next row is of revision {latest}" if inside_a_run else ""), behind=inside_a_run
-        )
+            return _Difference(f"{what} has no row", Agreement.DISAGREES)
+        said = f"{what} is right for the first {revision} records, and not for the first {self._due}"
+        return _Difference(said, Agreement.DISAGREES)
 
     def _result(self, table: str, found: Sequence[_Difference | None], what: str) -> Compared:
         differences = [difference for difference in found if difference is not None]
-        wrong = [difference.said for difference in differences if not difference.behind]
         name = table if self._cut is None else f"{table}_history"
-        if wrong:
-            return Compared(name, Agreement.DISAGREES, _some(wrong))
-        if differences:
-            return Compared(name, Agreement.BEHIND, _some([difference.said for difference in differences]))
+        for agreement in (Agreement.DISAGREES, Agreement.BEHIND, Agreement.NOT_KEPT):
+            said = [difference.said for difference in differences if difference.agreement is agreement]
+            if said:
+                return Compared(name, agreement, _some(said))
         return Compared(name, Agreement.AGREES, f"{what}, as of the first {self._due} records of the partition")
 
     def _rows(self, sql: str, table: str, only: str, bound: Mapping[str, object]) -> list[tuple[Any, ...]]:
