@@ -17,9 +17,10 @@ from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_foun
 from billing.api.reports import register, visible
 from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
-from billing.audit.explain import Question, TooManyRecords
+from billing.audit.explain import TooManyRecords
 from billing.audit.explain import explain as explain_from_store
 from billing.audit.explanation import NotFound
+from billing.audit.question import Question
 from billing.daily import daily_usage
 from billing.explain_row import HeldInterval, held_intervals
 from billing.ids import ORGANIZATION, own_id

@@ -117,10 +117,11 @@ class DayPart(Struct, frozen=True, rename="camel"):
     quantity_microdays: int
 
 
-class ExplainedInterval(Struct, frozen=True, rename="camel"):
+class ExplainedInterval(Struct, rename="camel"):
     """One interval that touches the days asked for. `start_microday` and `end_microday` are its own, not clipped.
 
-    `located_by`: what had put the subscriber at the location, unless it is `started_by`.
+    `assigned_by`: what had assigned the item, which a move then carried on; `located_by`: what had put the subscriber at
+    the location; null if it is `started_by`.
     """
 
     item: str
@@ -134,6 +135,7 @@ class ExplainedInterval(Struct, frozen=True, rename="camel"):
     quantity_microdays: int
     started_by: Cited
     ended_by: Cited | None
+    assigned_by: Cited | None
     located_by: Cited | None
     said: str
 
@@ -287,6 +289,6 @@ class Explanation(Struct, rename="camel"):
 class NotFound(Exception):
     """No record is about what was asked for. `near`: sentences on where something like it is."""
 
-    def __init__(self, said: str, near: list[str]) -> None:
+    def __init__(self, said: str) -> None:
         super().__init__(said)
-        self.near = near
+        self.near: list[str] = []

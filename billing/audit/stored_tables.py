@@ -59,6 +59,14 @@ _RAW_END = """
 SELECT offset + 1 FROM raw_events WHERE topic = {topic:String} AND partition = {partition:UInt32}
 ORDER BY topic DESC, partition DESC, offset DESC LIMIT 1
 """
+_HAS_ACCOUNT = """
+SELECT count() FROM
+(
+    SELECT 1 FROM timelines WHERE partner_id = {partner:String} AND customer_id = {customer:String} LIMIT 1
+    UNION ALL
+    SELECT 1 FROM customers WHERE partner_id = {partner:String} AND customer_id = {customer:String} LIMIT 1
+)
+"""
 _EVERYTHING = 2**63 - 1
 
 
@@ -79,6 +87,12 @@ def stored_progress(store: ReadableStore, topic: str, partition: int) -> Progres
     raw = store.query(_RAW_END, {"topic": topic, "partition": partition})
     state = store.query(_PROGRESS, {"partition": partition})
     return Progress(raw[0][0] if raw else 0, *(state[0] if state else (0, None)))
+
+
+def has_account(store: ReadableStore, account: tuple[str, str]) -> bool:
+    """Whether the tables know anything of a customer under a partner."""
+    ((rows,),) = store.query(_HAS_ACCOUNT, {"partner": account[0], "customer": account[1]})
+    return bool(rows)
 
 
 class _Row(Struct, frozen=True):

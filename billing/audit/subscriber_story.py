@@ -19,11 +19,16 @@ _Key = tuple[int, str, str | None, int]
 
 
 class TracedInterval(Struct, frozen=True):
-    """An interval with the facts that started and ended it, and the one that had put the subscriber where it is."""
+    """An interval with the facts that started and ended it.
+
+    `assigned_by`: what had assigned the item, which a move then carried on. `located_by`: what had put the subscriber
+    where the interval is. Both None if it is `started_by`.
+    """
 
     interval: Interval
     started_by: Fact
     ended_by: Fact | None
+    assigned_by: Fact | None
     located_by: Fact | None
 
 
@@ -75,6 +80,7 @@ class _Tracer:
         self._last_package_fact: Fact | None = None
         self._location_fact: Fact | None = None
         self._located_by: dict[_Key, Fact] = {}
+        self._assigned_by: dict[_Key, Fact] = {}
 
     def take(self, step: Step, record: JudgedRecord) -> ExplainedRecord:
         """What a fact did, given all before it."""
@@ -106,11 +112,21 @@ class _Tracer:
 
     def traced(self, intervals: Iterable[Interval]) -> list[TracedInterval]:
         """The final intervals with the facts that they come from."""
-        keyed = ((_key(interval), interval) for interval in intervals)
-        return [
-            TracedInterval(interval, self._started_by[key], self._ended_by.get(key), self._located_by.get(key))
-            for key, interval in keyed
-        ]
+        found = []
+        for interval in intervals:
+            key = _key(interval)
+            started_by = self._started_by[key]
+            assigned_by, located_by = self._assigned_by[key], self._located_by.get(key)
+            found.append(
+                TracedInterval(
+                    interval,
+                    started_by,
+                    self._ended_by.get(key),
+                    None if assigned_by is started_by else assigned_by,
+                    None if located_by is started_by else located_by,
+                )
+            )
+        return found
 
     def _because(self, step: Step, effect: Effect, anomaly: Anomaly | None) -> Fact | None:
         fact = step.fact
@@ -135,10 +151,12 @@ class _Tracer:
 
     def _follow(self, step: Step) -> None:
         fact = step.fact
+        assigned_by: dict[tuple[int, str], Fact] = {}
         for interval in step.ended:
             key = _key(interval)
             self._running.pop((interval.slot, interval.item), None)
             self._last_ended_by[interval.slot, interval.item] = fact
+            assigned_by[interval.slot, interval.item] = self._assigned_by[key]
             if interval.start_ms == interval.end_ms:
                 # Nothing is left of it: what started it was overridden at its own instant.
                 self._overridden(self._started_by.pop(key), fact)
@@ -148,11 +166,12 @@ class _Tracer:
             self._running[interval.slot, interval.item] = _key(interval)
             self._overridden(self._ended_by.pop(_key(interval)), fact)
         for interval in step.started:
-            self._running[interval.slot, interval.item] = _key(interval)
-            self._started_by[_key(interval)] = fact
-            self._located_by.pop(_key(interval), None)
-            if self._location_fact is not None and self._location_fact is not fact:
-                self._located_by[_key(interval)] = self._location_fact
+            key = _key(interval)
+            self._running[interval.slot, interval.item] = key
+            self._started_by[key] = fact
+            self._assigned_by[key] = assigned_by.get((interval.slot, interval.item), fact)
+            if self._location_fact is not None:
+                self._located_by[key] = self._location_fact
 
     def _overridden(self, fact: Fact, by: Fact) -> None:
         explained = self._explained[fact.offset]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from billing.audit.explanation import Anomaly, Cited, Effect, ExplainedRecord, Held, Known, Total
+from billing.audit.explanation import Anomaly, Cited, Effect, ExplainedInterval, ExplainedRecord, Held, Known, Total
 from billing.report import quantity_text
 from schemas.instants import day_text, time_text
 from streams.core.customer import EXPRESS, STANDARD
@@ -81,21 +81,22 @@ def deed(cited: Cited) -> str:
     return clause
 
 
-def interval_said(
-    held: Held, started_by: Cited, ended_by: Cited | None, located_by: Cited | None, quantity_microdays: int, days: str
-) -> str:
+def interval_said(interval: ExplainedInterval, days: str) -> str:
     """The story of an interval: what started it, what ended it, and what it comes to `days` (from ... to ...)."""
-    said = f"On {instant(held.start_ms)} {deed(started_by)} ({cited_fully(started_by)})"
-    # A move, or an assignment of something else at another location.
-    said += ". " if started_by.item == held.item else f": {_named(held)} went on there. "
-    if located_by is not None and held.location_id is not None:
-        said += f"The subscriber was at {code(held.location_id)} by {cited_event(located_by)}. "
-    if held.end_ms is None:
+    named = _named(Held(interval.item, interval.addon, None, 0, None))
+    said = f"On {instant(interval.start_ms)} {deed(interval.started_by)} ({cited_fully(interval.started_by)})"
+    if interval.assigned_by is not None:
+        said += f": {named}, assigned by {cited_event(interval.assigned_by)}, went on there"
+    said += ". "
+    if interval.located_by is not None and interval.location_id is not None:
+        said += f"The subscriber was at {code(interval.location_id)} by {cited_event(interval.located_by)}. "
+    if interval.end_ms is None:
         said += "It still runs."
     else:
-        assert ended_by is not None
-        said += f"It ended on {instant(held.end_ms)} because {deed(ended_by)} ({cited_fully(ended_by)})."
-    return f"{said} That is {days_text(quantity_microdays)} {days}."
+        assert interval.ended_by is not None
+        why = f"{deed(interval.ended_by)} ({cited_fully(interval.ended_by)})"
+        said += f"It ended on {instant(interval.end_ms)} because {why}."
+    return f"{said} That is {days_text(interval.quantity_microdays)} {days}."
 
 
 def record_said(record: ExplainedRecord) -> str:

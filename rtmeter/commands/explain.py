@@ -9,9 +9,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from billing.audit.explain import Question
 from billing.audit.explain import explain as explain_from_store
 from billing.audit.explanation import NotFound
+from billing.audit.question import Question
 from billing.audit.raw_events import NOW, AsOf
 from rtmeter import options
 from rtmeter.exit_codes import ExitCode
