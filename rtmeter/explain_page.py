@@ -98,7 +98,7 @@ def _intervals(explained: Explanation, console: Console) -> None:
         if interval.days:
             console.print(_arithmetic(interval, console))
         else:
-            console.print(Text("It lies between two points of the grid: that is nothing."))
+            console.print(Text("On the grid, nothing of it lies in these days."))
     left_out = len(explained.intervals[_MOST_ARITHMETIC:]) + explained.intervals_left_out
     if left_out:
         console.print(

@@ -10,6 +10,7 @@ from billing.audit.near import near_customer, near_subscriber
 from billing.audit.question import Question
 from billing.audit.raw_events import NOW, events_of_customer
 from billing.audit.stored_tables import Tables, has_account, stored_progress
+from billing.audit.words import not_closed_said
 from schemas.topics import TopicNames
 from sinks.store import ReadableStore
 
@@ -40,6 +41,9 @@ def explain(store: ReadableStore, names: TopicNames, question: Question) -> Expl
         if not question.own_only:
             not_found.near = _near(store, question, records)
         raise
+    closed_through_day = progress.closed_through_day
+    if question.as_of == NOW and (closed_through_day is None or closed_through_day < question.last_day):
+        made.reported.said.append(not_closed_said(closed_through_day))
     cut = None if question.as_of == NOW else extent.cut
     tables = Tables(store, account, facts_of(records, question.partner_id), progress, cut)
     made.tables = tables.compare(question.subscriber_id, question.first_day, question.last_day)

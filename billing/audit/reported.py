@@ -135,9 +135,10 @@ def _of_billing_start(partner: PartnerData | None, rows: list[ReportedRow], firs
     if day_number(day) <= first_day:
         return [f"The sub-partner's billing starts on {day}: nothing of these days is cut."]
     cut = sum(row.cut_microdays for row in rows)
-    return [
-        f"The sub-partner's billing starts on {day}: {days_text(cut)} before that day are neither reported nor billed."
-    ]
+    begun = f"The sub-partner's billing starts on {day}"
+    if not cut:
+        return [f"{begun}: of these days, nothing was used before it."]
+    return [f"{begun}: {days_text(cut)} before that day are neither reported nor billed."]
 
 
 def _of_services(rows: list[ReportedRow], subscription_id: str) -> list[str]:

@@ -96,7 +96,8 @@ def interval_said(interval: ExplainedInterval, days: str) -> str:
         assert interval.ended_by is not None
         why = f"{deed(interval.ended_by)} ({cited_fully(interval.ended_by)})"
         said += f"It ended on {instant(interval.end_ms)} because {why}."
-    return f"{said} That is {days_text(interval.quantity_microdays)} {days}."
+    on_grid = "" if interval.quantity_microdays else "on the grid, "
+    return f"{said} That is {days_text(interval.quantity_microdays)} {on_grid}{days}."
 
 
 def record_said(record: ExplainedRecord) -> str:
@@ -230,6 +231,10 @@ def _overridden_said(record: ExplainedRecord, by: Cited) -> str:
         return f"{what} by {cited_event(by)}."
     if record.effect is Effect.DESCRIBED or record.effect is Effect.NOTHING:
         return f"All of that was replaced by {cited_event(by)}."
+    if record.effect is Effect.ENDED:
+        return f"That was taken back at the same instant by {cited_event(by)}."
+    if record.effect in (Effect.STARTED, Effect.CHANGED):
+        return f"What it started was overridden at the same instant by {cited_event(by)}."
     return f"Overridden at the same instant by {cited_event(by)}."
 
 
@@ -273,7 +278,9 @@ def summary_said(
 def known_said(known: Known) -> list[str]:
     """From what it is made, and whether the tables can have it all."""
     begun = "This is" if known.as_of is None else f"As known at {known.as_of}, this is"
-    records = f"{counted(known.records, 'record')} among the first {known.cut:,} of partition {known.partition}"
+    records = (
+        f"{counted(known.records, 'record')} about it, among the first {known.cut:,} of partition {known.partition}"
+    )
     said = [f"{begun} from {records}."]
     if known.behind:
         said.append(
@@ -281,6 +288,12 @@ def known_said(known: Known) -> list[str]:
             "tables yet."
         )
     return said
+
+
+def not_closed_said(closed_through_day: int | None) -> str:
+    """That PARTNER and CUSTOMER reports do not hold all of the days yet (rule 15)."""
+    days = "No day is" if closed_through_day is None else f"Days after {day_text(closed_through_day)} are not"
+    return f"{days} closed yet: PARTNER and CUSTOMER reports do not hold {'any' if closed_through_day is None else 'them'}."
 
 
 def _amount(total: Total) -> str:
