@@ -190,7 +190,8 @@ def _subscribers(explained: Explanation, console: Console) -> None:
 
 
 def _sums(explained: Explanation, console: Console) -> None:
-    if len(explained.totals) < 2 and len(explained.days) < 2:
+    one_interval = len(explained.intervals) == 1 and not explained.intervals_left_out
+    if one_interval or not explained.days:
         return
     _heading("Sums", console)
     table = _table(console, ("day", "no_wrap"), ("microdays", "right"), ("quantity", "right"))
