@@ -34,8 +34,8 @@ from sinks.store import ReadableStore, StoreFailed, StoreUnavailable
 router = APIRouter(prefix="/rtmeter", tags=["extensions"], dependencies=[Depends(HTTPBearer(auto_error=False))])
 _MOST_DAYS = 400
 _QUERY_WAIT_SECONDS = 10
-#: Of one customer: some seconds' work.
-_MOST_RECORDS = 100_000
+#: Of one customer: about a second of work, which other requests wait for.
+_MOST_RECORDS = 20_000
 _T = TypeVar("_T")
 
 

@@ -32,8 +32,17 @@ def explained_at(
     catalog: CatalogState,
     *,
     every_record: bool = False,
+    own_only: bool = False,
 ) -> Explanation:
     """The explanation of October, with the tables' state as far as the records go."""
-    question = Question(partner_id, customer_id, subscriber_id, FIRST_DAY, LAST_DAY, every_record=every_record)
+    question = Question(
+        partner_id,
+        customer_id,
+        subscriber_id,
+        FIRST_DAY,
+        LAST_DAY,
+        every_record=every_record,
+        own_only=own_only,
+    )
     end = records[-1].offset + 1 if records else 0
     return explained(records, question, catalog, Extent(end, end))

@@ -200,5 +200,21 @@ def test_the_words_are_those_of_the_golden_text(case: str) -> None:
     assert made == path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("own_only", "told"), [(False, [0, 2, 3]), (True, [0])])
+def test_a_record_that_does_not_say_whose_it_is_is_not_told_to_one_who_may_see_only_the_own(
+    own_only: bool, told: list[int]
+) -> None:
+    nobodys = assigned("A", "2", "2")
+    del nobodys["data"]["partnerOrgId"]
+    others = assigned("A", "2", "3", partnerOrgId="Q")
+    raw = [
+        RawEvent(0, r.offset, r.timestamp, r.key, r.value) for r in records(assigned("A", "1", "1"), others, nobodys)
+    ]
+    raw.append(RawEvent(0, 3, _ARRIVED_MS, b"C", b"garbage"))
+    made = explained_at(judge(raw), "P", "C", None, catalog(), every_record=True, own_only=own_only)
+    assert sorted(record.offset for record in made.records) == told
+    assert made.left_out == 0
+
+
 def test_each_golden_text_belongs_to_a_case() -> None:
     assert {path.stem for path in GOLDEN.glob("*.txt")} == {*SUBSCRIBERS, *CUSTOMERS}

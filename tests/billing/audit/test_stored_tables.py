@@ -80,6 +80,13 @@ def test_a_wrong_row_of_the_history_is_said_of_the_past_alone(store: ReadableSto
     }
 
 
+def test_a_row_that_the_history_lost_is_said_when_no_later_one_can_be_the_reason(store: ReadableStore) -> None:
+    then = ask(store, "P-alpha", "lost-row", "s", AsOf(before_offset=2))
+    text = "subscriber `s` is right for the first 1 records, and not for the first 2"
+    assert said(then) == {"timelines_history": (Agreement.DISAGREES, text)}
+    assert said(ask(store, "P-alpha", "lost-row", "s", AsOf(before_offset=1))) == {}
+
+
 def test_a_record_that_is_not_metered_yet_makes_the_store_behind_and_not_wrong(store: ReadableStore) -> None:
     now = ask(store, "P-alpha", "c-7-7", "s-7-7-0")
     assert said(now) == {}
