@@ -62,6 +62,7 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
         files,
         store_opener(installation, limits),
         wake_jobs=runner.wake,
+        topic_prefix=installation.topic_prefix,
         dismissed=dismissals.letters,
     )
     config = uvicorn.Config(

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import dead_letters, events, pipeline, reconcile, redrive, reports
+from rtmeter.commands import dead_letters, events, explain, pipeline, reconcile, redrive, reports
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
@@ -40,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "meter": reports.meter,
     "reconcile": reconcile.reconcile_month,
+    "explain": explain.explain,
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,

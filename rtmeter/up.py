@@ -109,7 +109,7 @@ def running(
         dsn = {} if installation.store_dsn is None else {"RTMETER_CLICKHOUSE_DSN": installation.store_dsn}
         children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid", dsn))
         if api:
-            arguments = ["api", "--data-dir", str(installation.data_dir)]
+            arguments = ["api", "--data-dir", str(installation.data_dir), "--topic-prefix", installation.topic_prefix]
             arguments += [] if api_port is None else ["--port", str(api_port)]
             children.append(Child("api", arguments, logs / "api.log", pids / "api.pid", dsn))
         try:

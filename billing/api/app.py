@@ -36,6 +36,7 @@ def create_app(
     open_store: Callable[[], ReadableStore],
     now_ms: Callable[[], int] = clock_ms,
     wake_jobs: Callable[[], None] = lambda: None,
+    topic_prefix: str = "",
     *,
     dismissed: Dismissed,
 ) -> FastAPI:
@@ -50,7 +51,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,  # a path is what it is: a link with a slash more is another one
     )
-    app.state.services = Services(settings, register, files, open_store, now_ms, wake_jobs, dismissed=dismissed)
+    app.state.services = Services(
+        settings, register, files, open_store, now_ms, wake_jobs, topic_prefix, dismissed=dismissed
+    )
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.add_exception_handler(ApiError, _api_error)

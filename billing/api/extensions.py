@@ -2,8 +2,9 @@
 usage for charts, and why a row is what it is."""
 
 from collections.abc import Callable, Iterator
-from typing import IO, Annotated, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
+import msgspec
 from fastapi import APIRouter, Depends, Query
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,10 @@ from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_foun
 from billing.api.reports import register, visible
 from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
+from billing.audit.explain import TooManyRecords
+from billing.audit.explain import explain as explain_from_store
+from billing.audit.explanation import NotFound
+from billing.audit.question import Question
 from billing.daily import daily_usage
 from billing.explain_row import HeldInterval, held_intervals
 from billing.export import open_letters_of
@@ -23,12 +28,15 @@ from billing.ids import ORGANIZATION, own_id
 from billing.jobs.reports import ReportCategory, ReportStatus, StoredReport
 from billing.report import ReportRequest, ReportType, quantity_text
 from schemas.instants import day_of_ms, day_text, time_text
+from schemas.topics import TopicNames
 from sinks.store import ReadableStore, StoreFailed, StoreUnavailable
 
 # The token is judged by the routes themselves; this shows in the documentation that one is needed.
 router = APIRouter(prefix="/rtmeter", tags=["extensions"], dependencies=[Depends(HTTPBearer(auto_error=False))])
 _MOST_DAYS = 400
 _QUERY_WAIT_SECONDS = 10
+#: Of one customer: about a second of work, which other requests wait for.
+_MOST_RECORDS = 20_000
 _T = TypeVar("_T")
 
 
@@ -87,10 +95,16 @@ class Interval(_Body):
 
 
 class Explained(_Body):
-    """The intervals of one subscriber that a row of a USER report adds up, and their sum by service and location."""
+    """The intervals of one subscriber that a row of a USER report adds up, and their sum by service and location.
+
+    `explanation`: why they are so, recomputed from the events themselves; its members are those of `rtmeter explain
+    --format json`, described in docs/explain.md. Null for the reason in `notExplained`.
+    """
 
     intervals: list[Interval]
     totals: dict[str, str]
+    explanation: dict[str, Any] | None
+    not_explained: str | None
 
 
 _First = Annotated[str, Query(alias="start", description="First day, YYYY-MM-DD.")]
@@ -172,14 +186,31 @@ def explain(
     end: _Last,
     sub_partner: _SubPartner = None,
 ) -> Explained:
-    """Why a row of a USER report is what it is: the subscriber's intervals, cut to the period, and their sums."""
+    """Why a row of a USER report is what it is: the subscriber's intervals, cut to the period, and their sums.
+
+    With each event that they come from, what it did, what overrode it, and the arithmetic of each interval.
+    """
     services = services_of(request)
     caller = services.caller(request, Scope.REPORTS_READ)
     owner = _sub_partner(services, caller.org_id, sub_partner) or caller.org_id
     first_day, last_day = _days(start, end)
-    found = _ask(
+    customer_id = own_id(ORGANIZATION, customer)
+    question = Question(
+        owner,
+        customer_id,
+        subscriber,
+        first_day,
+        last_day,
+        own_only=True,
+        today=day_of_ms(services.now_ms()),
+        most_records=_MOST_RECORDS,
+    )
+    found, (explanation, not_explained) = _ask(
         services,
-        lambda store: held_intervals(store, owner, own_id(ORGANIZATION, customer), subscriber, first_day, last_day),
+        lambda store: (
+            held_intervals(store, owner, customer_id, subscriber, first_day, last_day),
+            _explanation(store, services.names, question),
+        ),
     )
     totals: dict[str, int] = {}
     for interval in found:
@@ -188,7 +219,19 @@ def explain(
     return Explained(
         intervals=[_interval(interval) for interval in found],
         totals={row: quantity_text(quantity) for row, quantity in sorted(totals.items())},
+        explanation=explanation,
+        not_explained=not_explained,
     )
+
+
+def _explanation(
+    store: ReadableStore, names: TopicNames, question: Question
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The explanation as JSON has it, or why there is none."""
+    try:
+        return msgspec.to_builtins(explain_from_store(store, names, question)), None
+    except (NotFound, TooManyRecords) as none:
+        return None, str(none)
 
 
 def _interval(held: HeldInterval) -> Interval:

@@ -15,6 +15,7 @@ from billing.api.tokens import Caller, TokenJudge
 from billing.dismissals import Dismissed
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
+from schemas.topics import TopicNames
 from sinks.store import ReadableStore
 
 
@@ -34,6 +35,7 @@ class Services:
         open_store: Callable[[], ReadableStore],
         now_ms: Callable[[], int] = clock_ms,
         wake_jobs: Callable[[], None] = lambda: None,
+        topic_prefix: str = "",
         *,
         dismissed: Dismissed,
     ) -> None:
@@ -44,6 +46,8 @@ class Services:
         self.now_ms = now_ms
         self.wake_jobs = wake_jobs
         self.dismissed = dismissed
+        #: Of the topics whose raw events the store holds.
+        self.names = TopicNames.with_prefix(topic_prefix)
         self.directory = Directory(open_store)
         self.links = LinkSigner(settings.signing_keys)
         self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)

@@ -105,6 +105,7 @@ def api(
     reports_url: options.ReportsUrl = None,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     clickhouse_dsn: options.StoreDsn = None,
+    topic_prefix: options.TopicPrefix = "",
 ) -> None:
     """Serve the billing-report API under /v1, and the documentation of our extensions at /docs.
 
@@ -115,7 +116,7 @@ def api(
     from rtmeter.api_process import ReportPlaces, serve_api
 
     log_to_stderr()
-    installation = Installation(data_dir, None, "", clickhouse_dsn)
+    installation = Installation(data_dir, None, topic_prefix, clickhouse_dsn)
     serve_api(installation, ReportPlaces(database_url, reports_url), host, port, jobs=jobs)
 
 

@@ -29,7 +29,7 @@ def fold_subscriber(facts: list[SubscriberFact], deprovisions: Sequence[Customer
     A pure function of the two sets: neither the order of arrival nor the facts' offsets matter.
     """
     if len(facts) != 1 or deprovisions:
-        return _fold_ordered(facts, _in_force(facts, deprovisions))
+        return _fold_ordered(facts, subscriber_in_force(facts, deprovisions))
     # The commonest case, a subscriber's first fact, without the machinery of the fold.
     fact = facts[0]
     kind = fact.kind
@@ -86,7 +86,7 @@ def follow_on(record: SubscriberRecord, fact: SubscriberFact) -> Step | None:
     return Step(ended, started)
 
 
-def _in_force(
+def subscriber_in_force(
     facts: Sequence[SubscriberFact], deprovisions: Sequence[CustomerFact]
 ) -> list[SubscriberFact | CustomerFact]:
     """The facts that count, in the order of rule 10: a voided one counts as never sent, and a void states nothing."""

@@ -20,6 +20,7 @@ COMMANDS = (
     ("jobs",),
     ("token",),
     ("meter",),
+    ("explain",),
     ("status",),
     ("reconcile",),
     ("dead-letters", "list"),

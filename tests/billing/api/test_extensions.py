@@ -101,6 +101,25 @@ def test_explain_adds_up_to_each_row_of_the_user_report(world: World) -> None:
             name = f"{held['serviceName']} {held['locationId']}".strip()
             summed[name] = summed.get(name, Decimal(0)) + Decimal(held["quantity"])
         assert summed == expected
+        explanation = explained["explanation"]
+        assert explained["notExplained"] is None
+        assert not explanation["tables"] or {table["agreement"] for table in explanation["tables"]} == {"agrees"}
+        of_explanation = {
+            f"{total['item']} {total['locationId'] or ''}".strip(): Decimal(total["quantityMicrodays"]) / 1_000_000
+            for total in explanation["totals"]
+        }
+        assert of_explanation == expected
+        assert [interval["startedBy"]["id"] for interval in explanation["intervals"]]
+
+
+def test_explain_tells_a_caller_nothing_of_another_partners_events(world: World) -> None:
+    rows = [row for row in rows_of(world, "P-beta", type="USER") if row["SUBSCRIBER_ID"]]
+    theirs = {**PERIOD, "customerOrgId": rows[0]["CUSTOMER_ORG_ID"], "subscriberId": rows[0]["SUBSCRIBER_ID"]}
+    nobodys = {**theirs, "customerOrgId": "no-such-customer"}
+    answers = [world.ask("GET", "/v1/rtmeter/explain", "P-alpha", params=query).json() for query in (theirs, nobodys)]
+    for answer, query in zip(answers, (theirs, nobodys), strict=True):
+        said = f"No record is known of customer `{query['customerOrgId']}` of `P-alpha`."
+        assert answer == {"intervals": [], "totals": {}, "explanation": None, "notExplained": said}
 
 
 @pytest.mark.parametrize("report_type", ["CUSTOMER", "USER"])
