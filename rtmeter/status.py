@@ -5,8 +5,9 @@ from rich.table import Table
 
 from billing.queries import DEAD_LETTERS_BY_REASON, PROGRESS
 from rtmeter.installation import Installation
-from rtmeter.progress import Offsets, ProgressReader, stored_positions
+from rtmeter.progress import Offsets, ProgressReader
 from schemas.instants import day_text
+from sinks.positions import stored_positions
 from sinks.store import StoreUnavailable, open_for_reading
 
 
