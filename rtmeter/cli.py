@@ -9,11 +9,13 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import events, pipeline, reports
+from rtmeter.commands import events, pipeline, reports, upkeep
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
+from sinks.rebuild.raw_events import RawEventsIncomplete
 from sinks.store import StoreFailed, StoreUnavailable
+from streams.groups import StillRunning
 from streams.log import LogFailed
 from streams.topics import TopicMismatch
 
@@ -42,6 +44,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,
+    "rebuild": upkeep.rebuild,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
@@ -68,6 +71,8 @@ def main() -> None:
         ChildFailed,
         KafkaUnavailable,
         LogFailed,
+        RawEventsIncomplete,
+        StillRunning,
         StoreFailed,
         StoreUnavailable,
         TopicMismatch,
