@@ -14,6 +14,7 @@ from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
 from sinks.rebuild.raw_events import RawEventsIncomplete
+from sinks.rebuild.state_log import StateUnclear
 from sinks.store import StoreFailed, StoreUnavailable
 from streams.groups import StillRunning
 from streams.log import LogFailed
@@ -72,6 +73,7 @@ def main() -> None:
         KafkaUnavailable,
         LogFailed,
         RawEventsIncomplete,
+        StateUnclear,
         StillRunning,
         StoreFailed,
         StoreUnavailable,

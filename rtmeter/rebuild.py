@@ -10,11 +10,16 @@ from rich.progress import Progress, TaskID
 
 from rtmeter.installation import Installation
 from rtmeter.output import progress_bar, say
+from rtmeter.progress import WORKER_GROUP
+from schemas.topics import ENTITLEMENTS, load_topics
 from sinks.migrations import Placement, migrate
 from sinks.rebuild.run import Rebuild, Source
+from sinks.rebuild.state_log import forget_sink_positions, recompute_log, states_to_write, without_state, write_log
 from sinks.sink import SinkSettings
 from sinks.store import Store, StoreUnavailable, open_store
 from streams.groups import nobody_in
+from streams.log import KafkaLog
+from streams.topics import make_anew, partition_count
 
 _SINK_GROUP = SinkSettings("").group
 
@@ -100,4 +105,35 @@ def _store_alone(installation: Installation, *, switching: bool) -> Iterator[Sto
 
 
 def rebuild_state(installation: Installation, *, replace: bool) -> None:
-    raise NotImplementedError
+    """Write the `entitlements` topic again, by the steps of `sinks.rebuild.state_log`.
+
+    StillRunning, StoreUnavailable; StateUnclear, RawEventsIncomplete, InputLost if it can't be said what the state was.
+    """
+    names = installation.names
+    with _store_alone(installation, switching=True) as store, installation.kafka() as servers:
+        nobody_in(servers, installation.topic_prefix + WORKER_GROUP, "workers are")
+        log = KafkaLog(servers)
+        partition_count(servers, names)  # TopicMismatch if one is not there
+        found = states_to_write(store, log, names)
+        if not replace:
+            found = without_state(store, log, names, found)
+        # Before anything is deleted, all that will take its place is known to be right.
+        passes = 2 if replace else 1
+        with progress_bar() as bar:
+            task = bar.add_task("records", total=passes * sum(extent.cut - extent.first for extent in found))
+            advance = functools.partial(bar.advance, task)
+            if replace:
+                for extent in found:
+                    recompute_log(store, names, extent, advance)
+            if found:
+                forget_sink_positions(store, names)
+            if replace:
+                make_anew(servers, names.entitlements, load_topics()[ENTITLEMENTS])
+            for extent in found:
+                held = recompute_log(store, names, extent, advance)
+                write_log(log, names.entitlements, extent.partition, held)
+                say(
+                    f"partition {extent.partition}: {len(held.records)} records, the workers go on at offset "
+                    f"{held.watermark.next_offset}"
+                )
+    say(f"{names.entitlements} holds the state again")
