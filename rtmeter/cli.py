@@ -13,6 +13,7 @@ from rtmeter.commands import events, pipeline, reports, upkeep
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
+from sinks.backup.copied import BackupDamaged
 from sinks.rebuild.raw_events import RawEventsIncomplete
 from sinks.rebuild.state_log import StateUnclear
 from sinks.store import StoreFailed, StoreUnavailable
@@ -46,6 +47,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "jobs": reports.run_report_jobs,
     "token": reports.token,
     "rebuild": upkeep.rebuild,
+    "backup": upkeep.backup,
+    "restore": upkeep.restore,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
@@ -69,6 +72,7 @@ def main() -> None:
         say(f"rtmeter: {error}")
         sys.exit(ExitCode.USAGE)
     except (
+        BackupDamaged,
         ChildFailed,
         KafkaUnavailable,
         LogFailed,

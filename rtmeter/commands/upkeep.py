@@ -1,5 +1,6 @@
 """Commands that make stored things again, and that keep copies of them."""
 
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -81,3 +82,35 @@ def _wanted(names: list[str], every: bool, source: Source | None) -> dict[Source
         wanted.setdefault(source or (Source.RAW_EVENTS if name in FROM_RAW_EVENTS else Source.TOPICS), []).append(name)
     # The raw events first: the others follow from them.
     return dict(sorted(wanted.items(), reverse=True))
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.", metavar="FOLDER")],
+    with_keys: Annotated[
+        bool, typer.Option("--with-keys", help="The keys of tokens and links too: whoever has them can sign.")
+    ] = False,
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+) -> None:
+    """Copy the embedded store, the register of reports and the report files to a folder, also while `rtmeter up` runs.
+
+    A server's store and a PostgreSQL have backups of their own. Kafka is not in it.
+
+    Example: rtmeter backup /backups/2026-11-01
+    """
+    from rtmeter.backup import back_up
+
+    back_up(Installation(data_dir, None, ""), folder, with_keys=with_keys)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `rtmeter backup` made.", metavar="FOLDER")],
+    replace: Annotated[bool, typer.Option("--replace", help="In the place of what is in the data folder.")] = False,
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+) -> None:
+    """Put a backup into the data folder, checked file by file. `rtmeter up` then stores what came after it.
+
+    Example: rtmeter restore /backups/2026-11-01 --replace
+    """
+    from rtmeter.backup import restore as put_back
+
+    put_back(Installation(data_dir, None, ""), folder, replace=replace)

@@ -53,6 +53,11 @@ def rebuilt(table: str) -> str:
     return table + _REBUILT
 
 
+def is_beside(table: str) -> bool:
+    """Whether a table is the twin of another: nothing reads it."""
+    return table.endswith((_REBUILT, _REPLACED))
+
+
 def shape_of(store: ReadableStore, table: str) -> Shape:
     """A table's sort key and other columns, as it is now, whatever migrations have added."""
     ((sorting_key,),) = store.query(
