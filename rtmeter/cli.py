@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import events, pipeline, reports, upkeep
+from rtmeter.commands import events, pipeline, reconcile, reports, upkeep
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
@@ -43,6 +43,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "close-day": events.close_day,
     "report": reports.report,
     "meter": reports.meter,
+    "reconcile": reconcile.reconcile_month,
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,

@@ -4,6 +4,7 @@ The engine takes one folder per process, so a test that wants one asks this proc
 `python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does.
 """
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from schemas.daily_usage import daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
 from schemas.entitlements import WATERMARK_KEY, encode_record
 from schemas.instants import day_number, parse_time_ms
+from schemas.reasons import Refused
 from schemas.routing import is_catalog_line, route_of
 from schemas.topics import CATALOG, PACKAGE_ASSIGNMENTS
 from sinks import rows
@@ -24,6 +26,7 @@ from sinks.rows import Block, SinkRecord
 from sinks.store import open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
+from streams.core.catalog import CatalogState
 from streams.core.partition import PartitionState
 from tests.streams.strategies import Record
 
@@ -32,9 +35,10 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 
 @contextmanager
-def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
-    """The store of a data folder, answering until the end of the block."""
+def serving(folder: Path, files: Iterable[Path], planted: Iterable[str] = ()) -> Iterator[None]:
+    """The store of a data folder, answering until the end of the block. `planted`: statements that spoil it first."""
     command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+    command += [f"--plant={statement}" for statement in planted]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -50,12 +54,14 @@ def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
 def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
     """The rows that the pipeline makes of the lines, days closed, in one partition."""
     lines = list(lines)
-    catalog = [
-        decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
-        for n, line in enumerate(lines)
-        if is_catalog_line(line)
-    ]
-    yield from rows.catalog_blocks(catalog)
+    catalog = CatalogState()
+    versions = []
+    for n, line in enumerate(filter(is_catalog_line, lines)):
+        with contextlib.suppress(Refused):
+            version = decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
+            if catalog.add(version):
+                versions.append(version)
+    yield from rows.catalog_blocks(versions)
     yield from rows.raw_event_blocks(
         [
             SinkRecord(CATALOG, 0, n, RECEIVED_AT_MS, route_of(line).key, line)
@@ -86,12 +92,14 @@ def _record(
     return SinkRecord("", 0, 0, RECEIVED_AT_MS, key, value, headers or [])
 
 
-def main(data_dir: Path, files: list[Path]) -> None:
+def main(data_dir: Path, files: list[Path], planted: list[str]) -> None:
     folder = data_dir / "store"
     store = open_embedded(folder)
     migrate(store, Placement())
-    for block in blocks_of(line for file in files for line in file.read_bytes().splitlines()):
+    for block in blocks_of(line for file in files for line in file.read_bytes().split(b"\n") if line):
         store.insert(block.table, block.names, block.columns)
+    for statement in planted:
+        store.command(statement)
     server = serve(store, folder)
     print("ready", flush=True)
     sys.stdin.read()
@@ -100,4 +108,6 @@ def main(data_dir: Path, files: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    data_dir, *rest = sys.argv[1:]
+    plants = [argument.removeprefix("--plant=") for argument in rest if argument.startswith("--plant=")]
+    main(Path(data_dir), [Path(name) for name in rest if not name.startswith("--plant=")], plants)

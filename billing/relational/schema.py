@@ -76,3 +76,21 @@ Index(
     sqlite_where=text("status = 'IN_PROGRESS'"),
     postgresql_where=text("status = 'IN_PROGRESS'"),
 )
+
+# Runs of reconcile: only ever added.
+reconcile_runs = Table(
+    "reconcile_runs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("finished_ms", BigInteger, nullable=False),
+    # Whether no check found a difference.
+    Column("clean", Boolean, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    # Over all orgs and customers.
+    Column("whole", Boolean, nullable=False),
+    # JSON: billing.audit.reconcile.check.Scope, and an array of CheckResult.
+    Column("scope", Text, nullable=False),
+    Column("results", Text, nullable=False),
+)

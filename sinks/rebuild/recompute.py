@@ -1,9 +1,9 @@
 """The rows that follow from the raw events: the real core on them, and the real builders of rows on what it gives.
 
 History is recomputed in runs of one record: then each fact has a revision of its own, and "as known at" is exact at
-any offset. The live workers write it in runs of up to a thousand, which is exact at the end of each run: a cut that
-was taken then, as that of a closed month, is answered by the rebuilt history as well. Where no history is wanted the
-runs are those of the workers, which takes a quarter of the time.
+any offset. The live workers write it in runs of some hundred, which is exact at the end of each run: a cut that was
+taken then, as that of a closed month, is answered by the rebuilt history as well. The price is time, and a row for each
+day that a late fact restates. Where no history is wanted the runs are those of the workers.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

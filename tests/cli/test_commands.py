@@ -24,6 +24,7 @@ COMMANDS = (
     ("restore",),
     ("meter",),
     ("status",),
+    ("reconcile",),
     ("demo",),
 )
 OCTOBER = ("--start", "2026-10-01", "--end", "2026-10-31")
