@@ -9,11 +9,15 @@ from confluent_kafka import KafkaException
 
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import dead_letters, events, explain, pipeline, reconcile, redrive, reports
+from rtmeter.commands import dead_letters, events, explain, pipeline, reconcile, redrive, reports, upkeep
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
+from sinks.backup.copied import BackupDamaged
+from sinks.rebuild.raw_events import RawEventsIncomplete
+from sinks.rebuild.state_log import StateUnclear
 from sinks.store import StoreFailed, StoreUnavailable
+from streams.groups import StillRunning
 from streams.log import LogFailed
 from streams.topics import TopicMismatch
 
@@ -44,6 +48,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,
+    "rebuild": upkeep.rebuild,
+    "backup": upkeep.backup,
+    "restore": upkeep.restore,
 }
 for name, command in _COMMANDS.items():
     app.command(name)(command)
@@ -75,9 +82,13 @@ def main() -> None:
         say(f"rtmeter: {error}")
         sys.exit(ExitCode.USAGE)
     except (
+        BackupDamaged,
         ChildFailed,
         KafkaUnavailable,
         LogFailed,
+        RawEventsIncomplete,
+        StateUnclear,
+        StillRunning,
         StoreFailed,
         StoreUnavailable,
         TopicMismatch,

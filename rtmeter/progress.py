@@ -8,7 +8,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.topics import TopicName, TopicNames
-from sinks.store import ReadableStore
 from streams.topics import partition_count
 
 WORKER_GROUP = "rtmeter-worker"
@@ -58,12 +57,6 @@ class Progress:
     def records_to_store(self) -> int:
         """Records of all topics that are not in the store."""
         return sum(max(0, end - self.stored.get(key, 0)) for key, end in self.ends.items())
-
-
-def stored_positions(store: ReadableStore) -> Offsets:
-    """How far each topic's rows are in the store: what the sinks' group has committed says nothing about the rows."""
-    found = store.query("SELECT topic, partition, revision FROM sink_positions FINAL")
-    return {(topic, partition): offset for topic, partition, offset in found}
 
 
 class ProgressReader:

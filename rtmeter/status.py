@@ -6,9 +6,10 @@ from rich.table import Table
 from billing.dead_letters import ReasonCount, counts_by_reason
 from billing.queries import PROGRESS
 from rtmeter.installation import Installation
-from rtmeter.progress import Offsets, ProgressReader, stored_positions
+from rtmeter.progress import Offsets, ProgressReader
 from rtmeter.relational_store import dismissed_in
 from schemas.instants import day_text
+from sinks.positions import stored_positions
 from sinks.store import StoreUnavailable, open_for_reading
 
 

@@ -14,7 +14,8 @@ from confluent_kafka import KafkaException
 from rtmeter.children import Child
 from rtmeter.installation import Installation
 from rtmeter.output import say
-from rtmeter.progress import Offsets, Progress, ProgressReader, stored_positions
+from rtmeter.progress import Offsets, Progress, ProgressReader
+from sinks.positions import stored_positions
 from sinks.store import StoreFailed, StoreUnavailable, open_while_sinking
 
 _WATCH_SECONDS = 0.2

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import tenacity
-from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -26,6 +26,7 @@ from schemas.reasons import Refused
 from schemas.topics import TopicNames
 from sinks import rows
 from sinks.catalog import load_catalog
+from sinks.positions import choose_start, forget_positions, stored_positions
 from sinks.store import Store, StoreFailed
 from streams.log import KafkaLog, LogFailed
 
@@ -37,6 +38,7 @@ _FIRST_RETRY_SECONDS = 0.1
 _LONGEST_RETRY_SECONDS = 30
 #: Sinks and workers share a machine: the sink takes what a batch needs, not what memory holds.
 _QUEUED_KBYTES = 131_072
+_BOUNDS_SECONDS = 30
 
 
 class SinkSettings(Struct, frozen=True):
@@ -56,6 +58,12 @@ class SinkMetrics:
         self.rows = Counter("rtmeter_sink_rows_total", "Rows inserted", ("table",), registry=self.registry)
         self.failures = Counter(
             "rtmeter_sink_insert_failures_total", "Failed inserts", ("table",), registry=self.registry
+        )
+        self.missing = Counter(
+            "rtmeter_sink_missing_records_total",
+            "Records that were gone from a topic before they were stored",
+            ("topic",),
+            registry=self.registry,
         )
         self.lag = Gauge(
             "rtmeter_sink_lag_records", "Records not yet stored", ("topic", "partition"), registry=self.registry
@@ -133,11 +141,24 @@ class Sink:
 
     def _go_on(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Read each assigned partition from where the store's rows end."""
-        found = self._store.query("SELECT topic, partition, revision FROM sink_positions FINAL")
-        positions = {(topic, partition): offset for topic, partition, offset in found}
+        positions = stored_positions(self._store)
         for part in partitions:
-            # An offset that retention has deleted since becomes the earliest one (auto.offset.reset).
-            part.offset = positions.get((part.topic, part.partition), OFFSET_BEGINNING)
+            begin, end = consumer.get_watermark_offsets(part, timeout=_BOUNDS_SECONDS)
+            start = choose_start(positions.get((part.topic, part.partition)), begin, end)
+            if start.anew:
+                logger.warning("%s[%d] was made anew: it is read from its beginning", part.topic, part.partition)
+                forget_positions(self._store, [(part.topic, part.partition)])
+            if start.missing:
+                self._metrics.missing.labels(part.topic).inc(start.missing)
+                logger.error(
+                    "%s[%d] begins at offset %d: %d records before it are not in this store and cannot be read any "
+                    "more. What follows from raw events can be rebuilt: docs/recovery.md",
+                    part.topic,
+                    part.partition,
+                    begin,
+                    start.missing,
+                )
+            part.offset = start.offset
         consumer.assign(partitions)
 
     def _insert(self, block: rows.Block) -> None:

@@ -171,6 +171,16 @@ class Store:
 
 def open_embedded(folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> Store:
     """Open the embedded store of a folder for this process alone; StoreUnavailable if another process has it."""
+    return Store(f"chdb://{embedded_engine(folder)}", lock_embedded(folder), limits)
+
+
+def embedded_engine(folder: Path) -> Path:
+    """Where the engine keeps the store of a folder."""
+    return (folder / "chdb").resolve()
+
+
+def lock_embedded(folder: Path) -> int:
+    """Keep others from opening the store of a folder, until the descriptor is closed; StoreUnavailable if one has it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -178,7 +188,7 @@ def open_embedded(folder: Path, limits: QueryLimits = DEFAULT_LIMITS) -> Store:
     except BlockingIOError:
         os.close(lock)
         raise StoreUnavailable(f"another process has the store in {folder} open") from None
-    return Store(f"chdb://{(folder / 'chdb').resolve()}", lock, limits)
+    return lock
 
 
 def open_store(dsn: str | None, folder: Path) -> Store:

@@ -1,7 +1,8 @@
 """Reads of the embedded store for other processes of the same machine and user, over a Unix socket.
 
 The engine allows one process per folder, and that is the sink. So it answers `rtmeter report` and `rtmeter
-status` too. One request per connection; frames are a length and msgpack, rows come in blocks as they are read.
+status` too, and freezes the tables for `rtmeter backup`. One request per connection; frames are a length and
+msgpack, rows come in blocks as they are read.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from sinks.backup.frozen import freeze
 from sinks.store import DEFAULT_LIMITS, QueryLimits, Store, StoreFailed, failure_of
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ class Wanted(StrEnum):
     ROWS = "rows"
     BINARY_ROWS = "binary-rows"
     TEXT = "text"
+    #: Not an answer: all tables are frozen under the name that stands in the query's place.
+    FROZEN = "frozen"
 
 
 class Request(msgspec.Struct):
@@ -133,6 +137,11 @@ class RemoteStore:
         for answer in self._answers(Request(sql, parameters or {}, self._limits, Wanted.TEXT)):
             yield answer.text
 
+    def freeze(self, name: str) -> None:
+        """Freeze every table, for a backup (`sinks.backup`)."""
+        for _ in self._answers(Request(name, {}, self._limits, Wanted.FROZEN)):
+            pass
+
     def _rows(self, sql: str, parameters: dict[str, object] | None, wanted: Wanted) -> Iterator[list[tuple[Any, ...]]]:
         for answer in self._answers(Request(sql, parameters or {}, self._limits, wanted)):
             yield answer.rows
@@ -176,7 +185,7 @@ def _answer(connection: socket.socket, handles: _Handles) -> None:
             for answer in _ANSWERS[request.wanted](handle, request):
                 _send(connection, msgspec.msgpack.encode(answer))
         _send(connection, msgspec.msgpack.encode(Answer()))
-    except StoreFailed as failure:
+    except (StoreFailed, ValueError) as failure:
         _send(connection, msgspec.msgpack.encode(Answer(failure=str(failure))))
 
 
@@ -192,10 +201,16 @@ def _text(handle: Store, request: Request) -> Iterator[Answer]:
     return (Answer(text=text) for text in handle.stream_text(request.sql, request.parameters) if text)
 
 
+def _frozen(handle: Store, request: Request) -> Iterator[Answer]:
+    freeze(handle, request.sql)
+    return iter(())
+
+
 _ANSWERS: dict[Wanted, Callable[[Store, Request], Iterator[Answer]]] = {
     Wanted.ROWS: _rows,
     Wanted.BINARY_ROWS: _binary_rows,
     Wanted.TEXT: _text,
+    Wanted.FROZEN: _frozen,
 }
 
 

@@ -24,6 +24,7 @@ from schemas.topics import TopicNames
 from streams.core.account import OutputRecord
 from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
+from streams.input_bounds import InputLost, check_input
 from streams.log import Log, LogFailed
 from streams.metrics import WorkerMetrics
 
@@ -88,7 +89,7 @@ class Ledger:
         """Take a batch that continues a partition, read from `first_offset` on, by the protocol above.
 
         A batch of a partition that is no longer owned is left to its owner. LogFailed when the log cannot be
-        written, or a batch went missing between the fetch and the ledger.
+        written, or a batch went missing between the fetch and the ledger; InputLost when it did in the input.
         """
         with self._lock:
             owned = self._owned.get(partition)
@@ -99,6 +100,8 @@ class Ledger:
                     f"partition {partition}: the state ends at {owned.state.next_offset}, but the batch starts at "
                     f"{first_offset}: records between would be lost"
                 )
+            if records and records[0].offset != first_offset:
+                self._check_fetch(partition, first_offset, records[0].offset)
             if owned.foreign_from is not None:
                 self._heal(partition, owned)
             taken = 0
@@ -193,8 +196,19 @@ class Ledger:
                 restore.feed(key, value)
                 end = offset + 1
             owned = _Owned(restore.finish(), end)
+            self._check_input(partition, owned.state.next_offset)
             self._write_again(partition, owned, restore.overwritten)
             return owned
+
+    def _check_fetch(self, partition: int, wanted: int, got: int) -> None:
+        """A fetch that does not begin where it was asked to: past what transactions leave, or the input has a hole."""
+        if got < wanted:
+            raise InputLost(f"partition {partition}: the input was read from {wanted} on, and begins anew at {got}")
+        self._check_input(partition, wanted)
+
+    def _check_input(self, partition: int, next_offset: int) -> None:
+        topic = self._names.package_assignments
+        check_input(topic, partition, next_offset, self._log.begin(topic, partition), self._log.end(topic, partition))
 
     def _owned_states(self) -> dict[int, PartitionState]:
         return {partition: owned.state for partition, owned in self._owned.items()}

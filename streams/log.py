@@ -17,6 +17,7 @@ _POLL_SECONDS = 1.0
 _RESTORE_BATCH = 5_000
 #: How long to wait for a whole batch: what is there by then is taken. It is what an empty partition costs.
 _RESTORE_BATCH_SECONDS = 0.05
+_BOUNDS_SECONDS = 30
 
 #: Called with (partition, offset) when a watermark is acknowledged.
 Acknowledged = Callable[[int, int], None]
@@ -48,6 +49,9 @@ class Log(Protocol):
 
     def read(self, topic: str, partition: int, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """(offset, key, value) of all that a partition holds now, from offset `first` on."""
+
+    def begin(self, topic: str, partition: int) -> int:
+        """The offset from which on a partition's records are still there."""
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record of a partition will have."""
@@ -156,13 +160,19 @@ class KafkaLog:
             consumer.close()
             _give_back_free_memory()
 
+    def begin(self, topic: str, partition: int) -> int:
+        return self._bounds(topic, partition)[0]
+
     def end(self, topic: str, partition: int) -> int:
+        return self._bounds(topic, partition)[1]
+
+    def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
         consumer = Consumer({"bootstrap.servers": self._bootstrap_servers, "group.id": "rtmeter-restore"})
         try:
-            _, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
-            return int(high)
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_BOUNDS_SECONDS)
+            return int(low), int(high)
         except KafkaException as error:
-            raise LogFailed(f"{topic}[{partition}]: its end cannot be read: {error}") from error
+            raise LogFailed(f"{topic}[{partition}]: its begin and end cannot be read: {error}") from error
         finally:
             consumer.close()
 

@@ -152,6 +152,25 @@ def partition_count(bootstrap_servers: str, names: TopicNames) -> int:
     return choose_partitions(found, 0)
 
 
+def make_anew(bootstrap_servers: str, name: TopicName, topic: Topic) -> None:
+    """Delete a topic with all that it holds, and create it again: as many partitions and replicas, the contract's settings.
+
+    KafkaException if the broker refuses. A crash in between leaves no such topic: `create_topics` makes it.
+    """
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+    partitions = admin.list_topics(timeout=_REQUEST_SECONDS).topics[name].partitions
+    replicas = len(partitions[0].replicas)
+    admin.delete_topics([name], request_timeout=_REQUEST_SECONDS)[name].result()
+    deadline = time.monotonic() + _VISIBLE_SECONDS
+    while name in admin.list_topics(timeout=_REQUEST_SECONDS).topics:
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{name} was deleted, and is still there"))
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    anew = NewTopic(name, num_partitions=len(partitions), replication_factor=replicas, config=topic.config)
+    admin.create_topics([anew], request_timeout=_REQUEST_SECONDS)[name].result()
+    _wait_until_visible(admin, {name: topic})
+
+
 def _existing(admin: AdminClient, wanted: Mapping[TopicName, object]) -> dict[TopicName, int]:
     """The number of partitions of those of `wanted` that are there."""
     # All topics, not one by name: a broker that creates topics by itself does so when asked for one.

@@ -23,6 +23,7 @@ from prometheus_client import start_http_server
 from schemas.instants import day_text
 from schemas.topics import TopicNames
 from streams.close_day import close_days, last_closable_day
+from streams.input_bounds import InputLost
 from streams.ledger import Ledger
 from streams.log import KafkaLog
 from streams.metrics import WorkerMetrics
@@ -184,6 +185,8 @@ class Worker:
         await asyncio.Event().wait()
 
     def _fail(self, failure: BaseException | None) -> None:
-        logger.error("stopped, because going on could cost data: %s", failure, exc_info=failure)
+        # A hole in the input is nobody's bug: what it says is all there is to know.
+        trace = None if isinstance(failure, InputLost) else failure
+        logger.error("stopped, because going on could cost data: %s", failure, exc_info=trace)
         sys.stderr.flush()
         os._exit(FAILED)

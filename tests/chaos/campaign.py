@@ -23,8 +23,9 @@ from rtmeter.installation import Installation
 from rtmeter.kafka_server import EmbeddedKafka
 from rtmeter.lines import FileLine
 from rtmeter.options import now_ms
-from rtmeter.progress import ProgressReader, stored_positions
+from rtmeter.progress import ProgressReader
 from schemas.instants import day_number
+from sinks.positions import stored_positions
 from sinks.store import StoreFailed, StoreUnavailable, open_for_reading, open_while_sinking
 from streams.close_day import close_days
 from streams.log import LogFailed

@@ -8,6 +8,7 @@ import pytest
 from schemas.entitlements import WATERMARK_KEY, decode_watermark, encode_record
 from schemas.topics import TopicNames
 from streams.core.partition import OutputRecord
+from streams.input_bounds import InputLost
 from streams.ledger import Ledger
 from streams.log import Acknowledged, LogFailed
 from streams.metrics import WorkerMetrics
@@ -48,6 +49,9 @@ class MemoryLog:
     topics: dict[tuple[str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
     fail_at: int | None = None
+    # What the broker holds of the input.
+    input_begin: int = 0
+    input_end: int = 1_000
     _unheard: list[tuple[Acknowledged, int, int]] = field(default_factory=list)
 
     def _effect(self, name: str) -> None:
@@ -90,7 +94,12 @@ class MemoryLog:
             if offset >= (first or 0):
                 yield offset, key, value
 
+    def begin(self, topic: str, partition: int) -> int:
+        return self.input_begin if topic == NAMES.package_assignments else 0
+
     def end(self, topic: str, partition: int) -> int:
+        if topic == NAMES.package_assignments:
+            return self.input_end
         return len(self.topics.get((topic, partition), []))
 
 
@@ -231,3 +240,49 @@ def test_an_older_watermark_at_the_end_of_the_log_does_not_turn_the_state_back()
     log.append(NAMES.entitlements, 0, *old)
     assert ledger(log, generation=9).states()[0].next_offset == 2
     assert encode_record(1, decode_watermark(old[1])) == old[1]
+
+
+def test_without_a_state_an_input_that_has_lost_its_beginning_stops_the_process() -> None:
+    with pytest.raises(InputLost, match=r"begins at offset 5: the 5 records from 0 on .*rtmeter rebuild entitlements"):
+        ledger(MemoryLog(input_begin=5))
+
+
+def test_a_state_that_ends_where_the_input_begins_goes_on() -> None:
+    log = MemoryLog()
+    ledger(log).apply(0, 0, [assigned(0, "s")])
+    log.input_begin = 1
+    ledger(log, generation=9).apply(0, 1, [assigned(1, "s")])
+    log.input_begin = 3
+    with pytest.raises(InputLost, match="begins at offset 3: the 1 records from 2 on"):
+        ledger(log, generation=19)
+
+
+def test_an_input_that_ends_before_its_state_stops_the_process() -> None:
+    log = MemoryLog()
+    ledger(log).apply(0, 0, [assigned(0, "s")])
+    log.input_end = 0
+    with pytest.raises(InputLost, match="ends at offset 0, but the state holds its records up to 1"):
+        ledger(log, generation=9)
+
+
+def test_records_that_retention_deletes_before_they_are_read_stop_the_process() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    log.input_begin = 7
+    with pytest.raises(InputLost, match="the 7 records from 0 on"):
+        owner.apply(0, 0, [assigned(7, "s")])
+    assert log.effects == []
+
+
+def test_an_offset_that_a_transaction_took_is_no_hole() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    owner.apply(0, 0, [assigned(1, "s")])
+    assert owner.states()[0].next_offset == 2
+
+
+def test_an_input_that_begins_anew_under_a_running_worker_stops_the_process() -> None:
+    owner = ledger(MemoryLog())
+    owner.apply(0, 0, [assigned(0, "s"), assigned(1, "t")])
+    with pytest.raises(InputLost, match="read from 2 on, and begins anew at 0"):
+        owner.apply(0, 2, [assigned(0, "u")])
