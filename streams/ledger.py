@@ -53,7 +53,10 @@ class _Owned:
 
 
 class Ledger:
-    """The states of the owned partitions. Its calls may come from two threads, one at a time."""
+    """The states of the owned partitions. Its calls may come from any thread: what changes it waits in one line.
+
+    Acknowledgements are heard under the same lock, so that they cannot change what a call is just looking at.
+    """
 
     def __init__(self, log: Log, names: TopicNames, metrics: WorkerMetrics) -> None:
         self._log = log
@@ -111,8 +114,14 @@ class Ledger:
 
     def durable_offsets(self) -> dict[int, int]:
         """The acknowledged watermark of each owned partition: what the group offset may say (step 5)."""
-        self._log.poll()
-        return {partition: offset for partition, offset in self._durable.items() if partition in self._owned}
+        if self._lock.acquire(blocking=False):
+            # While a batch is applied nobody waits for this: it is for monitoring.
+            try:
+                self._log.poll()
+            finally:
+                self._lock.release()
+        owned = dict(self._owned)
+        return {partition: offset for partition, offset in dict(self._durable).items() if partition in owned}
 
     def states(self) -> dict[int, PartitionState]:
         """The owned states, for looking at."""
@@ -197,7 +206,7 @@ class Ledger:
             return owned
 
     def _owned_states(self) -> dict[int, PartitionState]:
-        return {partition: owned.state for partition, owned in self._owned.items()}
+        return {partition: owned.state for partition, owned in dict(self._owned).items()}
 
 
 def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
