@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.entitlements import Interval
 from schemas.facts import CustomerFact, Order, SubscriberFact, order_of
-from streams.core.running import START, Recording, Running, Standing
+from streams.core.running import Recording, Running, Standing
 
 #: Before all facts.
 _FIRST: Order = (-(1 << 63), False, "", -1, "", "")
