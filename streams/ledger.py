@@ -134,6 +134,9 @@ class Ledger:
 
     def _write(self, partition: int, owned: _Owned, applied: Applied) -> None:
         names = self._names
+        if applied.pages:
+            # On their own, and first: within one call the log may change the order of what it is handed.
+            self._log.write(names.entitlements, partition, applied.pages)
         if applied.entitlements:
             self._log.write(names.entitlements, partition, applied.entitlements)
         self._write_daily_rows(partition, applied.daily_rows)
@@ -141,7 +144,7 @@ class Ledger:
             self._log.write_with_headers(names.dead_letters, partition, letter.key, letter.value, headers_of(letter))
         if applied.daily_rows or applied.dead_letters:
             self._log.wait()
-        owned.expected_end += len(applied.entitlements)
+        owned.expected_end += len(applied.pages) + len(applied.entitlements)
         self._write_watermark(partition, owned, applied.watermark)
 
     def _write_daily_rows(self, partition: int, rows: list[DailyRow]) -> None:
@@ -215,4 +218,4 @@ def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
     if owner is None:
         return None
     account = state.accounts.get((owner.partner_id, owner.customer_id))
-    return None if account is None else account.value_at_rest(owner.subscriber_id)
+    return None if account is None else account.value_at_rest(owner.subscriber_id, owner.part, owner.name)

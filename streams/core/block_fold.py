@@ -23,6 +23,8 @@ _FACTS = msgspec.msgpack.Decoder(list[SubscriberFact])
 # The head of a msgpack array: with it encoded facts that were put one after the other are a list.
 _ARRAY = Packed(">BI")
 _ARRAY_32 = 0xDD
+#: From so many intervals on, sets are faster than looking through lists.
+_MANY = 12
 
 
 class Changes(Struct, frozen=True):
@@ -30,6 +32,13 @@ class Changes(Struct, frozen=True):
 
     gone: list[Interval]
     come: list[Interval]
+
+
+def difference(old: Sequence[Interval], new: Sequence[Interval]) -> Changes:
+    """What must go and what must come to make one list of intervals of another."""
+    if len(old) + len(new) < _MANY:
+        return Changes([i for i in old if i not in new], [i for i in new if i not in old])
+    return Changes(list(set(old) - set(new)), list(set(new) - set(old)))
 
 
 class _Block(Struct, gc=False):
