@@ -93,7 +93,8 @@ _SUMS = "min(used_day) AS first_used, max(used_day) AS last_used, sum(quantity) 
 
 
 def _partner(late: bool) -> str:
-    # Nearly all customers have the subscription of their owner: their usage needs no look at who they are.
+    # Nearly all customers have the subscription of their owner: their usage needs no look at who they are. The join of
+    # the others is a LEFT one: ANY INNER would keep one row of usage per customer.
     return f"""
 SELECT owner_id, subscription, service, '' AS customer_shown, '' AS location_shown, '' AS subscriber, '' AS external,
        '' AS user, '' AS workspace, min(first_used) AS first_used, max(last_used) AS last_used, sum(total) AS total
@@ -106,7 +107,7 @@ FROM
     UNION ALL
     SELECT partner_id AS owner_id, {SUBSCRIPTION} AS subscription, item AS service, {_SUMS}
     FROM ({_daily(late)}) AS usage
-    ANY INNER JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
+    LEFT ANY JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
     WHERE (partner_id, customer_id) IN ({_SPECIAL}) AND {NOT_INTERNAL}
     GROUP BY owner_id, subscription, service
 )

@@ -9,7 +9,7 @@ of its facts in order of offset, and never changes; and *segments*, `[..., "segm
 intervals. Its own record, the *head*, holds the facts after the last page and the newest intervals.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from struct import Struct as Packed
 
 import msgspec
@@ -169,23 +169,24 @@ def decode_key(key: bytes) -> RecordKey | None:
     return RecordKey(*_KEY.decode(key))
 
 
+#: The two parts of a key and a value that differ from record to record: see `start_of_keys` and `start_of_values`.
+encode_text = _KEY_ENCODER.encode
+encode_content = _ENCODER.encode
+
+
 def encode_record(revision: int, record: SubscriberRecord | Page | Segment | CustomerRecord | Watermark) -> bytes:
     """The value of a record that reflects the input prefix of length `revision`."""
     return _REVISION.pack(revision) + _ENCODER.encode(record)
 
 
-def subscriber_key_encoder(partner_id: str, customer_id: str) -> Callable[[str], bytes]:
-    """A function from a customer's subscriber to its record key: `encode_key`, with the two first parts made once."""
-    before = encode_key((partner_id, customer_id))[:-1] + b","
-    encode = _KEY_ENCODER.encode
-    return lambda subscriber_id: before + encode(subscriber_id) + b"]"
+def start_of_keys(partner_id: str, customer_id: str) -> bytes:
+    """What the keys of a customer's subscribers begin with: `encode_text` of the subscriber and `]` complete one."""
+    return encode_key((partner_id, customer_id))[:-1] + b","
 
 
-def record_encoder(revision: int) -> Callable[[SubscriberRecord | CustomerRecord], bytes]:
-    """A function from a record to its value at a revision: `encode_record`, with the revision made once."""
-    before = _REVISION.pack(revision)
-    encode = _ENCODER.encode
-    return lambda record: before + encode(record)
+def start_of_values(revision: int) -> bytes:
+    """What the values of a revision begin with: `encode_content` of the record completes one."""
+    return _REVISION.pack(revision)
 
 
 def revision_of(value: bytes) -> int:

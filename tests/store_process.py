@@ -4,6 +4,7 @@ The engine takes one folder per process, so a test that wants one asks this proc
 `python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does.
 """
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from schemas.daily_usage import daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
 from schemas.entitlements import WATERMARK_KEY, encode_record
 from schemas.instants import day_number, parse_time_ms
+from schemas.reasons import Refused
 from schemas.routing import is_catalog_line, route_of
 from schemas.topics import CATALOG, PACKAGE_ASSIGNMENTS
 from sinks import rows
@@ -24,6 +26,7 @@ from sinks.rows import Block, SinkRecord
 from sinks.store import open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
+from streams.core.catalog import CatalogState
 from streams.core.partition import PartitionState
 from tests.streams.strategies import Record
 
@@ -50,12 +53,14 @@ def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
 def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
     """The rows that the pipeline makes of the lines, days closed, in one partition."""
     lines = list(lines)
-    catalog = [
-        decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
-        for n, line in enumerate(lines)
-        if is_catalog_line(line)
-    ]
-    yield from rows.catalog_blocks(catalog)
+    catalog = CatalogState()
+    versions = []
+    for n, line in enumerate(filter(is_catalog_line, lines)):
+        with contextlib.suppress(Refused):
+            version = decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
+            if catalog.add(version):
+                versions.append(version)
+    yield from rows.catalog_blocks(versions)
     yield from rows.raw_event_blocks(
         [
             SinkRecord(CATALOG, 0, n, RECEIVED_AT_MS, route_of(line).key, line)
@@ -90,7 +95,7 @@ def main(data_dir: Path, files: list[Path]) -> None:
     folder = data_dir / "store"
     store = open_embedded(folder)
     migrate(store, Placement())
-    for block in blocks_of(line for file in files for line in file.read_bytes().splitlines()):
+    for block in blocks_of(line for file in files for line in file.read_bytes().split(b"\n") if line):
         store.insert(block.table, block.names, block.columns)
     server = serve(store, folder)
     print("ready", flush=True)

@@ -7,7 +7,7 @@ What a batch touches is decoded in its place, noted in `Touched`, and put back t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import TypedDict
 
@@ -23,11 +23,13 @@ from schemas.entitlements import (
     SubscriberRecord,
     decode_customer,
     decode_subscriber,
+    encode_content,
     encode_key,
     encode_record,
-    record_encoder,
+    encode_text,
     revision_of,
-    subscriber_key_encoder,
+    start_of_keys,
+    start_of_values,
     with_revision,
 )
 from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
@@ -91,7 +93,16 @@ class Account:
     fact touches are noted as restated, because their rows have left already.
     """
 
-    __slots__ = ("_customer", "_deprovisions", "_paging", "_subscribers", "customer_id", "groups", "partner_id")
+    __slots__ = (
+        "_customer",
+        "_deprovisions",
+        "_key_start",
+        "_paging",
+        "_subscribers",
+        "customer_id",
+        "groups",
+        "partner_id",
+    )
 
     def __init__(self, partner_id: str, customer_id: str, paging: Paging = PAGING) -> None:
         # One string object for all accounts of a partner.
@@ -103,6 +114,8 @@ class Account:
         self._paging = paging
         self._customer: bytes | CustomerRecord | None = None
         self._deprovisions: tuple[CustomerFact, ...] = ()
+        # What the keys of all its subscribers' records begin with.
+        self._key_start = start_of_keys(partner_id, customer_id)
 
     # ---- facts in
 
@@ -112,18 +125,7 @@ class Account:
         """Take one fact about a subscriber into the state; say what it did."""
         held = self._subscribers.get(subscriber_id)
         if held is None:
-            # Three of four events: no fact to compare with, and no change but what this one makes.
-            record = fold_subscriber([fact], self._deprovisions)
-            self._subscribers[subscriber_id] = record
-            touched.subscribers.append((self, subscriber_id, record))
-            if record.anomalies:
-                touched.anomalies += record.anomalies
-            for interval in record.intervals:
-                if interval.end_ms is None:
-                    self._count(interval, interval.start_ms, 1, closed_through_day, touched)
-                else:  # a deprovisioning came before
-                    self._replace_intervals((), [interval], closed_through_day, touched)
-            return METERED
+            return self._add_subscriber(subscriber_id, fact, closed_through_day, touched)
         if type(held) is bytes:
             record = decode_subscriber(held)
             self._touch(subscriber_id, record, touched)
@@ -273,6 +275,22 @@ class Account:
         else:
             del self._subscribers[subscriber_id]
 
+    def _add_subscriber(
+        self, subscriber_id: str, fact: SubscriberFact, closed_through_day: int | None, touched: Touched
+    ) -> Outcome:
+        """Three of four events: no fact to compare with, and no change but what this one makes."""
+        record = fold_subscriber([fact], self._deprovisions)
+        self._subscribers[subscriber_id] = record
+        touched.subscribers.append((self, subscriber_id, record))
+        if record.anomalies:
+            touched.anomalies += record.anomalies
+        for interval in record.intervals:
+            if interval.end_ms is None:
+                self._count(interval, interval.start_ms, 1, closed_through_day, touched)
+            else:  # a deprovisioning came before
+                self._replace_intervals((), [interval], closed_through_day, touched)
+        return METERED
+
     def _touch(self, subscriber_id: str, record: SubscriberRecord, touched: Touched) -> None:
         self._subscribers[subscriber_id] = record
         touched.subscribers.append((self, subscriber_id, record))
@@ -313,13 +331,12 @@ class Account:
 
     def _refold_all(self, closed_through_day: int | None, touched: Touched) -> None:
         # Each goes back to rest at once: a customer can have very many, and decoded they take several times as much.
-        encode = record_encoder(0)
         encoded = touched.encoded.setdefault(self, {})
         for subscriber_id, held in self._subscribers.items():
             if isinstance(held, bytes):
                 record = decode_subscriber(held)
                 if self._refold(record, closed_through_day, touched):
-                    self._subscribers[subscriber_id] = encode(record)
+                    self._subscribers[subscriber_id] = _NO_REVISION + encode_content(record)
                     encoded[subscriber_id] = None
             elif isinstance(held, LongSubscriber):
                 anomalies = held.anomalies
@@ -447,28 +464,23 @@ class Written(Struct, frozen=True):
 
 def put_to_rest(touched: Touched, revision: int) -> Written:
     """The records of all that was touched, which is at rest again afterwards."""
-    encode = record_encoder(revision)
+    start = start_of_values(revision)
     pages: list[OutputRecord] = []
     written: list[OutputRecord] = []
     for owner, account in touched.customers.items():
         assert isinstance(account._customer, CustomerRecord)
-        account._customer = value = encode(account._customer)
+        account._customer = value = start + encode_content(account._customer)
         written.append({"key": encode_key(owner), "value": value})
-    keys: dict[Account, Callable[[str], bytes]] = {}
     for account, subscriber_id, record in touched.subscribers:
-        encode_key_of = keys.get(account)
-        if encode_key_of is None:
-            encode_key_of = keys[account] = subscriber_key_encoder(account.partner_id, account.customer_id)
-        account._subscribers[subscriber_id] = value = encode(record)
-        written.append({"key": encode_key_of(subscriber_id), "value": value})
+        account._subscribers[subscriber_id] = value = start + encode_content(record)
+        written.append({"key": account._key_start + encode_text(subscriber_id) + b"]", "value": value})
     for account, subscriber_ids in touched.encoded.items():
-        encode_key_of = subscriber_key_encoder(account.partner_id, account.customer_id)
         for subscriber_id in subscriber_ids:
             held = account._subscribers[subscriber_id]
             # What was touched again since is written already, or long.
             if isinstance(held, bytes) and held.startswith(_NO_REVISION):
                 account._subscribers[subscriber_id] = value = with_revision(held, revision)
-                written.append({"key": encode_key_of(subscriber_id), "value": value})
+                written.append({"key": account._key_start + encode_text(subscriber_id) + b"]", "value": value})
     for (account, subscriber_id), long in touched.long.items():
         values = long.put_to_rest(revision)
         key = (account.partner_id, account.customer_id, subscriber_id)

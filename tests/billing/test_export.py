@@ -1,5 +1,6 @@
 """The CSV out of the store: the engine's lines are Python's, and the month's reports come out byte for byte."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from schemas.instants import day_number
 from sinks.store import QueryLimits, QueryTooLarge, ReadableStore, StoreFailed, open_for_reading
 from streams.core.catalog import CatalogState
 from tests.month import MONTH
+from tests.oracle.random_month import random_month
+from tests.pipeline.harness import expected_reports, requests
+from tests.store_process import RECEIVED_AT_MS, serving
 
 FIRST, LAST = day_number("2026-10-01"), day_number("2026-10-31")
 EXPECTED = sorted((MONTH / "expected").iterdir())
@@ -115,6 +119,19 @@ def test_the_reports_of_the_month_come_out_byte_for_byte(month_store: ReadableSt
     partner, _, sub_partner = of.partition("_")
     request = ReportRequest(ReportType(report_type), partner, sub_partner or None, FIRST, LAST)
     assert b"".join(export_csv(month_store, request)) == file.read_bytes()
+
+
+@pytest.mark.parametrize("seed", [31, 42])
+def test_the_reports_of_a_month_full_of_special_customers_are_those_of_its_lines(tmp_path: Path, seed: int) -> None:
+    """Customers with a subscription of their own and internal ones, with many rows each."""
+    catalog, events = random_month(random.Random(seed), customers=40, events=4000)
+    lines = [*catalog, *(line for line in events if line and b"\n" not in line)]
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    with serving(tmp_path, [file]):
+        store = open_for_reading(None, tmp_path / "store")
+        made = {request: b"".join(export_csv(store, request)) for request in requests()}
+    assert made == expected_reports(lines, RECEIVED_AT_MS)
 
 
 def test_a_sub_partner_of_another_is_refused_before_a_byte_is_written(month_store: ReadableStore) -> None:
