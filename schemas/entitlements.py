@@ -217,6 +217,15 @@ def decode_segment(value: bytes) -> Segment:
     return _SEGMENT.decode(memoryview(value)[REVISION_BYTES:])
 
 
+# The first byte of an array of so many members.
+_OF_LONG_ONES = frozenset(0x90 | len(struct.__struct_fields__) for struct in (LongHead, Page, Segment))
+
+
+def is_of_long(value: bytes) -> bool:
+    """Whether a value is a part of a long subscriber, its head included. No other record has as many members."""
+    return value[REVISION_BYTES] in _OF_LONG_ONES
+
+
 def decode_customer(value: bytes) -> CustomerRecord:
     return _CUSTOMER.decode(memoryview(value)[REVISION_BYTES:])
 

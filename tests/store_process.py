@@ -1,7 +1,8 @@
 """A store in a process of its own, filled with lines of events, that answers as a sink does.
 
 The engine takes one folder per process, so a test that wants one asks this process. Run as
-`python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does.
+`python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does. With `--tiny` first
+nearly all subscribers are long, and each few events are a run of their own.
 """
 
 import contextlib
@@ -27,7 +28,9 @@ from sinks.store import open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
 from streams.core.catalog import CatalogState
+from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import PartitionState
+from tests.streams.laws import TINY
 from tests.streams.strategies import Record
 
 CLOSED_THROUGH = "2026-10-31"
@@ -35,9 +38,9 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 
 @contextmanager
-def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
+def serving(folder: Path, files: Iterable[Path], *options: str) -> Iterator[None]:
     """The store of a data folder, answering until the end of the block."""
-    command = [sys.executable, "-m", "tests.store_process", str(folder), *map(str, files)]
+    command = [sys.executable, "-m", "tests.store_process", *options, str(folder), *map(str, files)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -50,7 +53,7 @@ def serving(folder: Path, files: Iterable[Path]) -> Iterator[None]:
         process.stdout.close()
 
 
-def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
+def blocks_of(lines: Iterable[bytes], paging: Paging = PAGING, run_records: int = 1_000_000) -> Iterator[Block]:
     """The rows that the pipeline makes of the lines, days closed, in one partition."""
     lines = list(lines)
     catalog = CatalogState()
@@ -73,9 +76,9 @@ def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
     yield from rows.raw_event_blocks(
         [SinkRecord(PACKAGE_ASSIGNMENTS, 0, r.offset, r.timestamp, r.key, r.value) for r in records]
     )
-    state = PartitionState(PACKAGE_ASSIGNMENTS, 0)
+    state = PartitionState(PACKAGE_ASSIGNMENTS, 0, paging=paging)
     while state.next_offset < len(records):
-        applied = state.apply(records[state.next_offset :])
+        applied = state.apply(records[state.next_offset : state.next_offset + run_records])
         written = [_record(output["key"], output["value"]) for output in applied.entitlements]
         written.append(_record(WATERMARK_KEY, encode_record(applied.watermark.next_offset, applied.watermark)))
         yield from rows.entitlement_blocks(written)
@@ -91,11 +94,12 @@ def _record(
     return SinkRecord("", 0, 0, RECEIVED_AT_MS, key, value, headers or [])
 
 
-def main(data_dir: Path, files: list[Path]) -> None:
+def main(data_dir: Path, files: list[Path], paging: Paging = PAGING, run_records: int = 1_000_000) -> None:
     folder = data_dir / "store"
     store = open_embedded(folder)
     migrate(store, Placement())
-    for block in blocks_of(line for file in files for line in file.read_bytes().split(b"\n") if line):
+    lines = [line for file in files for line in file.read_bytes().split(b"\n") if line]
+    for block in blocks_of(lines, paging, run_records):
         store.insert(block.table, block.names, block.columns)
     server = serve(store, folder)
     print("ready", flush=True)
@@ -105,4 +109,7 @@ def main(data_dir: Path, files: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    if sys.argv[1] == "--tiny":
+        main(Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]], TINY, run_records=20)
+    else:
+        main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

@@ -389,39 +389,50 @@ def decode_record(key: bytes, value: bytes) -> CustomerRecord | LongHead | Page 
 
 
 def check_records(core: Core, arrived: list[Event], owners: list[tuple[list[int], int, int]]) -> None:
-    """What the newest records of a subscriber say together is its state, whoever wrote them and wherever they crashed.
-
-    The `owners` are those of `check_closes`, with entries in place of rows: so many of the next batch's are written.
-    """
+    """What the newest records of a subscriber say together is its state, whoever wrote them and wherever they crashed."""
     records = as_records(arrived)
-    log: dict[bytes, dict[int, Any]] = defaultdict(dict)
-    next_offset = highest = 0
+    contents: dict[bytes, dict[int, Any]] = defaultdict(dict)
+    highest = 0
+    for key, value in log_of_owners(core, records, owners):
+        revision = revision_of(value)
+        if key != WATERMARK_KEY:
+            content = decode_record(key, value)
+            assert contents[key].setdefault(revision, content) == content, "one revision, two contents"
+            highest = max(highest, revision)
+        elif revision >= highest:
+            newest = {key: known[max(known)] for key, known in contents.items()}
+            state = core.new_state()
+            run(state, records[:revision])
+            assert subscribers_in(newest) == subscribers_of(state)
+
+
+def log_of_owners(core: Core, records: list[Record], owners: list[tuple[list[int], int, int]]) -> Iterator[Entry]:
+    """The log that owners leave of whom each wrote (cut, batches, entries): so many batches, and so many entries more.
+
+    Then each crashed, but one more goes on to the end.
+    """
+    next_offset = 0
     for cut, whole_batches, crash_entries in [*owners, (owners[0][0], len(records), 0)]:
         state = core.new_state()
         run(state, records[:next_offset])
         for number, applied in enumerate(batches(state, records, cut)):
-            written = entries(applied)[:-1]
-            for key, value in written if number < whole_batches else written[:crash_entries]:
-                content = decode_record(key, value)
-                assert log[key].setdefault(revision_of(value), content) == content, "one revision, two contents"
-                highest = max(highest, revision_of(value))
             if number >= whole_batches:
+                yield from entries(applied)[:-1][:crash_entries]
                 break
+            yield from entries(applied)
             next_offset = applied.watermark.next_offset
-            if next_offset >= highest:
-                newest = {key: contents[max(contents)] for key, contents in log.items()}
-                assert _subscribers_in(newest) == _subscribers_of(state)
 
 
-def _subscribers_of(state: PartitionState) -> dict[Any, Any]:
+def subscribers_of(state: PartitionState, *, long_only: bool = False) -> dict[Any, Any]:
     return {
         (*owner, subscriber_id): (record.intervals, record.user_id, record.workspace_id, record.anomalies)
         for owner, account in state.accounts.items()
         for subscriber_id, record in account.subscriber_records()
+        if not long_only or len(record.facts) >= TINY.page_facts
     }
 
 
-def _subscribers_in(newest: dict[bytes, Any]) -> dict[Any, Any]:
+def subscribers_in(newest: dict[bytes, Any]) -> dict[Any, Any]:
     """Subscribers as the sink's rows have them: all segments together, the rest from the head."""
     intervals: dict[Any, list[Interval]] = defaultdict(list)
     heads: dict[Any, LongHead] = {}
