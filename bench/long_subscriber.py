@@ -25,7 +25,7 @@ from streams.core.partition import Applied, PartitionState
 
 _START_MS = parse_time_ms("2021-01-01T00:00:00Z")
 _NOW_MS = parse_time_ms("2026-01-01T00:00:00Z")
-_APPENDED_MS = _NOW_MS + 86_400_000
+_APPENDED_MS = parse_time_ms("2036-01-01T00:00:00Z")
 _PACKAGES = ("WEBEX_CALLING", "WEBEX_SUITE", "WEBEX_MEETINGS")
 _LATE_SHARE = 0.10
 _VOID_SHARE = 0.01
@@ -57,7 +57,7 @@ class _Side:
         for subscriber in range(len(self._made)):
             while self._made[subscriber] < size:
                 self.state.apply(self._events(subscriber, min(_BUILD_RUN, size - self._made[subscriber])))
-        self.state.apply([self._close(day_of_ms(_NOW_MS))])
+        self.state.apply([self._close(day_of_ms(_NOW_MS) - 1)])
         self._turns = itertools.cycle(range(len(self._made)))
         gc.collect()
 
@@ -92,7 +92,7 @@ class _Side:
             "id": f"{subscriber}-{number}",
             "source": "/bench",
             "type": type_,
-            "time": time_text(min(time_ms, _NOW_MS)),
+            "time": time_text(time_ms),
             "data": data,
         }
         return json.dumps(event).encode()

@@ -29,8 +29,9 @@ from streams.metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
-#: A first close of a long history can hold many rows: they are encoded and handed over in pieces.
-_DAILY_ROWS_PER_WRITE = 20_000
+#: A first close of a long history, or a large customer's deprovisioning, can make very many records: they are handed
+#: over in pieces, because no other thread runs while the client library takes one.
+_RECORDS_PER_WRITE = 20_000
 #: A fetch is applied in runs of so many records: what a run makes is still in the processor's cache when it is
 #: encoded, written and freed. With whole fetches an event costs a third more.
 RECORDS_PER_RUN = 256
@@ -137,8 +138,8 @@ class Ledger:
         if applied.pages:
             # On their own, and first: within one call the log may change the order of what it is handed.
             self._log.write(names.entitlements, partition, applied.pages)
-        if applied.entitlements:
-            self._log.write(names.entitlements, partition, applied.entitlements)
+        for start in range(0, len(applied.entitlements), _RECORDS_PER_WRITE):
+            self._log.write(names.entitlements, partition, applied.entitlements[start : start + _RECORDS_PER_WRITE])
         self._write_daily_rows(partition, applied.daily_rows)
         for letter in applied.dead_letters:
             self._log.write_with_headers(names.dead_letters, partition, letter.key, letter.value, headers_of(letter))
@@ -148,10 +149,10 @@ class Ledger:
         self._write_watermark(partition, owned, applied.watermark)
 
     def _write_daily_rows(self, partition: int, rows: list[DailyRow]) -> None:
-        for start in range(0, len(rows), _DAILY_ROWS_PER_WRITE):
+        for start in range(0, len(rows), _RECORDS_PER_WRITE):
             piece: list[OutputRecord] = [
                 {"key": daily_row_key(row), "value": encode_daily_row(row)}
-                for row in rows[start : start + _DAILY_ROWS_PER_WRITE]
+                for row in rows[start : start + _RECORDS_PER_WRITE]
             ]
             self._log.write(self._names.daily_usage, partition, piece)
 

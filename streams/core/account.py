@@ -7,7 +7,7 @@ What a batch touches is decoded in its place, noted in `Touched`, and put back t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import TypedDict
 
@@ -42,8 +42,8 @@ from streams.core.long_subscriber import PAGING, LoggedParts, LongSubscriber, Pa
 
 #: A group within an account: (location, item).
 Group = tuple[str | None, str]
-#: So many more starts (negative: ends) of a group's intervals at a grid point.
-Change = tuple[Group, int, int]
+#: So many more starts (negative: ends) of a group's intervals at each grid point; none where an interval only ends elsewhere.
+Points = dict[Group, dict[int, int]]
 
 
 class Outcome(Enum):
@@ -405,9 +405,11 @@ class Account:
 
     def _carry(self, difference: Changes, closed_through_day: int | None, touched: Touched) -> None:
         changes = _points_of(difference)
-        for group, point, count in changes:
+        for group, counts in changes.items():
             day_map = self.groups.get(group) or self._new_day_map(group)
-            day_map.add_point(point, count)
+            for point, count in counts.items():
+                if count:
+                    day_map.add_point(point, count)
         if closed_through_day is not None:
             self._restate_changes(changes, closed_through_day, touched)
 
@@ -429,13 +431,9 @@ class Account:
         day_map = self.groups[group] = DayMap()
         return day_map
 
-    def _restate_changes(self, changes: Iterable[Change], closed_through_day: int, touched: Touched) -> None:
+    def _restate_changes(self, changes: Points, closed_through_day: int, touched: Touched) -> None:
         """Note the closed days between the points of a change: those on which more or less is held than before."""
-        by_group: dict[Group, dict[int, int]] = {}
-        for group, point, count in changes:
-            counts = by_group.setdefault(group, {})
-            counts[point] = counts.get(point, 0) + count
-        for group, counts in by_group.items():
+        for group, counts in changes.items():
             held = 0
             since = 0
             for point in sorted(counts):
@@ -494,13 +492,15 @@ def put_to_rest(touched: Touched, revision: int) -> Written:
     return Written(pages, written)
 
 
-def _points_of(changes: Changes) -> list[Change]:
+def _points_of(changes: Changes) -> Points:
     """What must be added to the days of the groups when intervals go and others come."""
-    points: list[Change] = []
+    points: Points = {}
     for sign, intervals in ((-1, changes.gone), (1, changes.come)):
         for interval in intervals:
-            group = (interval.location_id, interval.item)
-            points.append((group, microday(interval.start_ms), sign))
+            counts = points.setdefault((interval.location_id, interval.item), {})
+            start = microday(interval.start_ms)
+            counts[start] = counts.get(start, 0) + sign
             if interval.end_ms is not None:
-                points.append((group, microday(interval.end_ms), -sign))
+                end = microday(interval.end_ms)
+                counts[end] = counts.get(end, 0) - sign
     return points

@@ -114,9 +114,11 @@ class LongSubscriber:
 
     def set_deprovisions(self, deprovisions: Sequence[CustomerFact]) -> Changes:
         """Go on with other deprovisionings of the customer (rule 5)."""
-        self._touch()
         changes = self._fold.set_deprovisions(deprovisions)
-        self._segments.apply(changes)
+        if changes.gone or changes.come:
+            # Who touches it must note that, or it would not come to rest again.
+            self._touch()
+            self._segments.apply(changes)
         return changes
 
     # ---- state out
