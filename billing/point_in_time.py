@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 
 from billing.csv_lines import csv_lines, header
-from billing.queries import CUSTOMERS, NOT_INTERNAL, SUBSCRIPTION, Query, owner_parameters
+from billing.queries import CUSTOMERS, NOT_INTERNAL, SUBSCRIPTION, TIMELINES, Query, owner_parameters
 from billing.report import ReportRequest, ReportType, owners_of
 from sinks.catalog import load_catalog
 from sinks.store import ReadableStore
@@ -42,9 +42,9 @@ SELECT partner_id AS owner_id, {SUBSCRIPTION} AS subscription, item AS service,
 FROM
 (
     SELECT partner_id, customer_id, subscriber_id, user_id, workspace_id, item, location AS location_id
-    FROM timelines FINAL
+    FROM ({TIMELINES})
     ARRAY JOIN items AS item, locations AS location, ends AS end
-    WHERE partner_id IN {{owners:Array(String)}} AND end = {STILL_RUNS}
+    WHERE end = {STILL_RUNS}
 ) AS held
 LEFT ANY JOIN ({CUSTOMERS}) AS customer USING (partner_id, customer_id)
 WHERE {NOT_INTERNAL}

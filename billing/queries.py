@@ -42,6 +42,33 @@ CUSTOMERS = """
     WHERE partner_id IN {owners:Array(String)}
 """
 
+#: Rows of `timelines` with what the reports read of them, each with its subscriber's user and workspace. Only rows without
+#: a segment have these themselves: the few others, of subscribers with very many facts, get them from there (rule 11).
+TIMELINES = """
+    SELECT partner_id, customer_id, subscriber_id, user_id, workspace_id, items, locations, starts, ends
+    FROM timelines FINAL
+    WHERE partner_id IN {owners:Array(String)} AND segment = ''
+    UNION ALL
+    SELECT partner_id, customer_id, subscriber_id, head.user_id, head.workspace_id, items, locations, starts, ends
+    FROM
+    (
+        SELECT partner_id, customer_id, subscriber_id, items, locations, starts, ends
+        FROM timelines FINAL PREWHERE segment != ''
+        WHERE partner_id IN {owners:Array(String)}
+    ) AS older
+    INNER JOIN
+    (
+        SELECT partner_id, customer_id, subscriber_id, user_id, workspace_id
+        FROM timelines FINAL
+        WHERE partner_id IN {owners:Array(String)} AND segment = '' AND (partner_id, customer_id, subscriber_id) IN
+        (
+            SELECT partner_id, customer_id, subscriber_id
+            FROM timelines PREWHERE segment != ''
+            WHERE partner_id IN {owners:Array(String)}
+        )
+    ) AS head USING (partner_id, customer_id, subscriber_id)
+"""
+
 # The few customers that are not billed as all others of their owner.
 _SPECIAL = "SELECT partner_id, customer_id FROM customers FINAL WHERE partner_id IN {owners:Array(String)} AND (subscription_id != '' OR internal)"
 
@@ -150,9 +177,9 @@ FROM
         SELECT partner_id, customer_id, subscriber_id, user_id AS user, workspace_id AS workspace, location, item,
                greatest(start, {by_owner if late else "{first_microday:Int64}"}) AS since,
                least(end, {{end_microday:Int64}}) AS until
-        FROM timelines FINAL
+        FROM ({TIMELINES})
         ARRAY JOIN items AS item, locations AS location, starts AS start, ends AS end
-        WHERE partner_id IN {{owners:Array(String)}} AND since < until
+        WHERE since < until
     )
     GROUP BY partner_id, customer_id, subscriber_id, item, location
     UNION ALL

@@ -3,6 +3,10 @@
 Key: a JSON array, `["partner","customer","subscriber"]`, `["partner","customer"]` or `["watermark"]`.
 Value: eight bytes of revision, big-endian, then msgpack. The revision is the length of the input prefix
 that the record reflects; it stands first so that the newer of two values is found without decoding them.
+
+A subscriber with many facts is *long*. It has more records: *pages*, `[..., "page", "0"]`, each of which holds so many
+of its facts in order of offset, and never changes; and *segments*, `[..., "segment", name]`, with all but its newest
+intervals. Its own record, the *head*, holds the facts after the last page and the newest intervals.
 """
 
 from collections.abc import Iterable
@@ -20,6 +24,9 @@ WATERMARK_KEY = b'["watermark"]'
 
 PACKAGE = 0
 ADDON = 1
+
+PAGE = "page"
+SEGMENT = "segment"
 
 
 class Interval(Struct, frozen=True, array_like=True, gc=False):
@@ -55,6 +62,37 @@ class SubscriberRecord(Struct, array_like=True, gc=False):
     @property
     def workspace_id(self) -> str | None:
         return None if self.holder < 0 else self.facts[self.holder].workspace_id
+
+
+class LongHead(SubscriberRecord):
+    """The head of a long subscriber: `facts` and `intervals` are those that stand in no page and no segment.
+
+    `holder` is -1: the latest user or workspace stands here itself. `anomalies` are those of the whole subscriber.
+    """
+
+    pages: int = 0
+    latest_user_id: str | None = None
+    latest_workspace_id: str | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        return self.latest_user_id if self.pages else super().user_id
+
+    @property
+    def workspace_id(self) -> str | None:
+        return self.latest_workspace_id if self.pages else super().workspace_id
+
+
+class Page(Struct, array_like=True, gc=False):
+    """So many facts of a long subscriber, in order of offset."""
+
+    facts: list[SubscriberFact]
+
+
+class Segment(Struct, array_like=True, gc=False):
+    """Some intervals of a long subscriber, in order of start. None, if there once were some."""
+
+    intervals: list[Interval]
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):
@@ -96,15 +134,23 @@ class Watermark(Struct, frozen=True, array_like=True):
 
 
 class RecordKey(Struct, frozen=True, array_like=True):
-    """Whose record it is; `subscriber_id` None for the customer's own."""
+    """Whose record it is; `subscriber_id` None for the customer's own.
+
+    `part`: PAGE or SEGMENT of a long subscriber, and `name` which; None for the records that all have.
+    """
 
     partner_id: str
     customer_id: str
     subscriber_id: str | None = None
+    part: str | None = None
+    name: str = ""
 
 
 _ENCODER = msgspec.msgpack.Encoder()
 _SUBSCRIBER = msgspec.msgpack.Decoder(SubscriberRecord)
+_HEAD = msgspec.msgpack.Decoder(LongHead)
+_PAGE = msgspec.msgpack.Decoder(Page)
+_SEGMENT = msgspec.msgpack.Decoder(Segment)
 _CUSTOMER = msgspec.msgpack.Decoder(CustomerRecord)
 _WATERMARK = msgspec.msgpack.Decoder(Watermark)
 _KEY = msgspec.json.Decoder(list[str])
@@ -112,7 +158,7 @@ _KEY_ENCODER = msgspec.json.Encoder()
 
 
 def encode_key(parts: Iterable[str]) -> bytes:
-    """The record key of (partner, customer) or (partner, customer, subscriber)."""
+    """The record key of (partner, customer), (partner, customer, subscriber) or (..., part, name)."""
     return _KEY_ENCODER.encode(parts)
 
 
@@ -128,7 +174,7 @@ encode_text = _KEY_ENCODER.encode
 encode_content = _ENCODER.encode
 
 
-def encode_record(revision: int, record: SubscriberRecord | CustomerRecord | Watermark) -> bytes:
+def encode_record(revision: int, record: SubscriberRecord | Page | Segment | CustomerRecord | Watermark) -> bytes:
     """The value of a record that reflects the input prefix of length `revision`."""
     return _REVISION.pack(revision) + _ENCODER.encode(record)
 
@@ -149,8 +195,35 @@ def revision_of(value: bytes) -> int:
     return revision
 
 
+def with_revision(value: bytes, revision: int) -> bytes:
+    """A value with another revision."""
+    return _REVISION.pack(revision) + value[REVISION_BYTES:]
+
+
 def decode_subscriber(value: bytes) -> SubscriberRecord:
     return _SUBSCRIBER.decode(memoryview(value)[REVISION_BYTES:])
+
+
+def decode_head(value: bytes) -> LongHead:
+    """The record of a subscriber, long or not: of one that is not `pages` is 0, and all its facts are here."""
+    return _HEAD.decode(memoryview(value)[REVISION_BYTES:])
+
+
+def decode_page(value: bytes) -> Page:
+    return _PAGE.decode(memoryview(value)[REVISION_BYTES:])
+
+
+def decode_segment(value: bytes) -> Segment:
+    return _SEGMENT.decode(memoryview(value)[REVISION_BYTES:])
+
+
+# The first byte of an array of so many members.
+_OF_LONG_ONES = frozenset(0x90 | len(struct.__struct_fields__) for struct in (LongHead, Page, Segment))
+
+
+def is_of_long(value: bytes) -> bool:
+    """Whether a value is a part of a long subscriber, its head included. No other record has as many members."""
+    return value[REVISION_BYTES] in _OF_LONG_ONES
 
 
 def decode_customer(value: bytes) -> CustomerRecord:

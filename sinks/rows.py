@@ -11,12 +11,14 @@ from schemas.daily_usage import decode_daily_row
 from schemas.dead_letters import day_counted, dead_letter_of, redriven, stated_in
 from schemas.entitlements import (
     ADDON,
+    SEGMENT,
     CustomerRecord,
     RecordKey,
     SubscriberRecord,
     decode_customer,
+    decode_head,
     decode_key,
-    decode_subscriber,
+    decode_segment,
     decode_watermark,
     revision_of,
 )
@@ -107,6 +109,7 @@ TIMELINES = (
     "ends",
     "start_ms",
     "end_ms",
+    "segment",
 )
 DAILY_USAGE = (
     "partner_id",
@@ -182,7 +185,10 @@ def daily_usage_blocks(records: Sequence[SinkRecord]) -> list[Block]:
 
 
 def entitlement_blocks(records: Sequence[SinkRecord]) -> list[Block]:
-    """Timelines and customers, as current state and as history, and how far the partition has come."""
+    """Timelines and customers, as current state and as history, and how far the partition has come.
+
+    Pages have no rows: what follows from their facts is in the segments.
+    """
     timelines: list[tuple[object, ...]] = []
     customers: list[tuple[object, ...]] = []
     progress: list[tuple[object, ...]] = []
@@ -204,8 +210,12 @@ def entitlement_blocks(records: Sequence[SinkRecord]) -> list[Block]:
             )
         elif key.subscriber_id is None:
             customers.append(_customer_row(key, record, decode_customer(record.value)))
-        else:
-            timelines.append(_timeline_row(key, record, decode_subscriber(record.value)))
+        elif key.part == SEGMENT:
+            # Who holds them, and the anomalies, are in the row of the head.
+            intervals = decode_segment(record.value).intervals
+            timelines.append(_timeline_row(key, record, SubscriberRecord([], intervals, -1, 0)))
+        elif key.part is None:
+            timelines.append(_timeline_row(key, record, decode_head(record.value)))
     blocks = _current_and_history("timelines", TIMELINES, timelines) if timelines else []
     if customers:
         blocks += _current_and_history("customers", CUSTOMERS, customers)
@@ -252,6 +262,7 @@ def _timeline_row(key: RecordKey, record: SinkRecord, state: SubscriberRecord) -
         [STILL_RUNS if interval.end_ms is None else microday(interval.end_ms) for interval in intervals],
         [interval.start_ms for interval in intervals],
         [STILL_RUNS if interval.end_ms is None else interval.end_ms for interval in intervals],
+        key.name,
     )
 
 

@@ -28,6 +28,7 @@ from sinks import rows
 from sinks.catalog import load_catalog
 from sinks.positions import choose_start, forget_positions, stored_positions
 from sinks.store import Store, StoreFailed
+from sinks.whole_runs import WholeRuns
 from streams.log import KafkaLog, LogFailed
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Sink:
                 "fetch.wait.max.ms": 100,
             }
         )
+        self._runs: defaultdict[int, WholeRuns] = defaultdict(WholeRuns)
         names = self._names
         self._builders: dict[str, rows.Builder] = {
             names.package_assignments: rows.raw_event_blocks,
@@ -132,9 +134,14 @@ class Sink:
             by_partition[(record.topic, record.partition)].append(record)
         offsets = []
         for (topic, partition), records in by_partition.items():
+            next_offset = records[-1].offset + 1
+            if topic == self._names.entitlements:
+                runs = self._runs[partition]
+                records = runs.take(records)
+                next_offset = runs.position(next_offset)
             for block in self._builders[topic](records):
                 self._insert(block)
-            offsets.append(TopicPartition(topic, partition, records[-1].offset + 1))
+            offsets.append(TopicPartition(topic, partition, next_offset))
         if offsets:
             self._insert(rows.position_block([(part.topic, part.partition, part.offset) for part in offsets]))
             self._commit(offsets)
@@ -159,6 +166,8 @@ class Sink:
                     start.missing,
                 )
             part.offset = start.offset
+        # What waits was not stored: it is read again.
+        self._runs.clear()
         consumer.assign(partitions)
 
     def _insert(self, block: rows.Block) -> None:

@@ -30,8 +30,9 @@ from streams.metrics import WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
-#: A first close of a long history can hold many rows: they are encoded and handed over in pieces.
-_DAILY_ROWS_PER_WRITE = 20_000
+#: A first close of a long history, or a large customer's deprovisioning, can make very many records: they are handed
+#: over in pieces, because no other thread runs while the client library takes one.
+_RECORDS_PER_WRITE = 20_000
 #: A fetch is applied in runs of so many records: what a run makes is still in the processor's cache when it is
 #: encoded, written and freed. With whole fetches an event costs a third more.
 RECORDS_PER_RUN = 256
@@ -54,7 +55,10 @@ class _Owned:
 
 
 class Ledger:
-    """The states of the owned partitions. Its calls may come from two threads, one at a time."""
+    """The states of the owned partitions. Its calls may come from any thread: what changes it waits in one line.
+
+    Acknowledgements are heard under the same lock, so that they cannot change what a call is just looking at.
+    """
 
     def __init__(self, log: Log, names: TopicNames, metrics: WorkerMetrics) -> None:
         self._log = log
@@ -114,8 +118,14 @@ class Ledger:
 
     def durable_offsets(self) -> dict[int, int]:
         """The acknowledged watermark of each owned partition: what the group offset may say (step 5)."""
-        self._log.poll()
-        return {partition: offset for partition, offset in self._durable.items() if partition in self._owned}
+        if self._lock.acquire(blocking=False):
+            # While a batch is applied nobody waits for this: it is for monitoring.
+            try:
+                self._log.poll()
+            finally:
+                self._lock.release()
+        owned = dict(self._owned)
+        return {partition: offset for partition, offset in dict(self._durable).items() if partition in owned}
 
     def states(self) -> dict[int, PartitionState]:
         """The owned states, for looking at."""
@@ -128,21 +138,24 @@ class Ledger:
 
     def _write(self, partition: int, owned: _Owned, applied: Applied) -> None:
         names = self._names
-        if applied.entitlements:
-            self._log.write(names.entitlements, partition, applied.entitlements)
+        if applied.pages:
+            # On their own, and first: within one call the log may change the order of what it is handed.
+            self._log.write(names.entitlements, partition, applied.pages)
+        for start in range(0, len(applied.entitlements), _RECORDS_PER_WRITE):
+            self._log.write(names.entitlements, partition, applied.entitlements[start : start + _RECORDS_PER_WRITE])
         self._write_daily_rows(partition, applied.daily_rows)
         for letter in applied.dead_letters:
             self._log.write_with_headers(names.dead_letters, partition, letter.key, letter.value, headers_of(letter))
         if applied.daily_rows or applied.dead_letters:
             self._log.wait()
-        owned.expected_end += len(applied.entitlements)
+        owned.expected_end += len(applied.pages) + len(applied.entitlements)
         self._write_watermark(partition, owned, applied.watermark)
 
     def _write_daily_rows(self, partition: int, rows: list[DailyRow]) -> None:
-        for start in range(0, len(rows), _DAILY_ROWS_PER_WRITE):
+        for start in range(0, len(rows), _RECORDS_PER_WRITE):
             piece: list[OutputRecord] = [
                 {"key": daily_row_key(row), "value": encode_daily_row(row)}
-                for row in rows[start : start + _DAILY_ROWS_PER_WRITE]
+                for row in rows[start : start + _RECORDS_PER_WRITE]
             ]
             self._log.write(self._names.daily_usage, partition, piece)
 
@@ -211,7 +224,7 @@ class Ledger:
         check_input(topic, partition, next_offset, self._log.begin(topic, partition), self._log.end(topic, partition))
 
     def _owned_states(self) -> dict[int, PartitionState]:
-        return {partition: owned.state for partition, owned in self._owned.items()}
+        return {partition: owned.state for partition, owned in dict(self._owned).items()}
 
 
 def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
@@ -220,4 +233,4 @@ def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
     if owner is None:
         return None
     account = state.accounts.get((owner.partner_id, owner.customer_id))
-    return None if account is None else account.value_at_rest(owner.subscriber_id)
+    return None if account is None else account.value_at_rest(owner.subscriber_id, owner.part, owner.name)

@@ -45,7 +45,7 @@ class WorkerMetrics:
     def applied(self, applied: Applied) -> None:
         self._records.inc(applied.taken)
         self._batch.observe(applied.taken)
-        self._changed.inc(len(applied.entitlements))
+        self._changed.inc(len(applied.pages) + len(applied.entitlements))
         self._daily.inc(len(applied.daily_rows))
         self._restated.inc(applied.restated_days)
         self._anomalies.inc(applied.anomalies)

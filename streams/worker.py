@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,6 +71,10 @@ class Worker:
         self._metrics = WorkerMetrics()
         self._ledger = Ledger(KafkaLog(settings.bootstrap_servers), self._names, self._metrics)
         self._committed: dict[TP, int] = {}
+        # Batches are applied here, one at a time, in order: a long one (a customer of 200,000 subscribers deprovisioned)
+        # must not keep the event loop from rebalances, commits and signals.
+        self._apply_thread = ThreadPoolExecutor(1, thread_name_prefix="rtmeter-apply")
+        self._leaving = False
         # Faust wants a folder for tables; there are none.
         self._faust_folder = tempfile.TemporaryDirectory(prefix="rtmeter-faust-")
         self._app = self._make_app()
@@ -107,11 +112,13 @@ class Worker:
             task.cancel()
         if not stopping.is_set():
             self._fail(self._app.crash_reason or RuntimeError("the Kafka consumer stopped by itself"))
-        # Batches are applied whole, on this thread: what was begun is finished here. Then make it durable, say so
-        # to the group, and leave it, so that the next owner need not wait for a time-out.
-        self._ledger.finish()
+        # What was begun is finished, as this waits in the same line. Then it is made durable, the group hears of it,
+        # and is left, so that the next owner need not wait for a time-out.
+        self._leaving = True
+        await loop.run_in_executor(self._apply_thread, self._ledger.finish)
         await self._commit()
         await self._app.stop()
+        self._apply_thread.shutdown()
         return 0
 
     def _make_app(self) -> faust.App:
@@ -145,15 +152,25 @@ class Worker:
         @app.agent(topic, name="meter")  # type: ignore[untyped-decorator]
         async def meter(batches: Any) -> None:
             async for batch in batches:
-                self._apply(batch)
+                await self._apply(batch)
 
+        app.on_partitions_revoked.connect(self._finish_before_leaving, weak=False)
         return app
 
-    def _apply(self, batch: Batch) -> None:
+    async def _apply(self, batch: Batch) -> None:
+        """Apply a batch; the event loop goes on meanwhile. A worker that leaves begins nothing more."""
+        if not self._leaving:
+            await asyncio.get_running_loop().run_in_executor(self._apply_thread, self._apply_here, batch)
+
+    def _apply_here(self, batch: Batch) -> None:
         try:
             self._ledger.apply(batch.partition, batch.first_offset, batch.records)
         except Exception as failure:
             self._fail(failure)
+
+    async def _finish_before_leaving(self, *_: Any, **__: Any) -> None:
+        """Finish the batch under way before partitions are given up: written later it would be a stale owner's."""
+        await asyncio.get_running_loop().run_in_executor(self._apply_thread, _nothing)
 
     async def _commit_for_monitoring(self) -> None:
         while True:
@@ -190,3 +207,7 @@ class Worker:
         logger.error("stopped, because going on could cost data: %s", failure, exc_info=trace)
         sys.stderr.flush()
         os._exit(FAILED)
+
+
+def _nothing() -> None:
+    """What is run to wait for all that was to be run before."""

@@ -1,7 +1,8 @@
 """A store in a process of its own, filled with lines of events, that answers as a sink does.
 
 The engine takes one folder per process, so a test that wants one asks this process. Run as
-`python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does.
+`python -m tests.store_process FOLDER FILE...`; it says `ready` and ends when its standard input does. With `--tiny` first
+nearly all subscribers are long, and each few events are a run of their own.
 """
 
 import contextlib
@@ -27,7 +28,9 @@ from sinks.store import Store, open_embedded
 from sinks.store_server import serve
 from streams.close_day import day_closed_event
 from streams.core.catalog import CatalogState
+from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import PartitionState
+from tests.streams.laws import TINY
 from tests.streams.strategies import Record
 
 CLOSED_THROUGH = "2026-10-31"
@@ -36,10 +39,18 @@ RECEIVED_AT_MS = parse_time_ms("2026-11-15T00:00:00Z")
 
 @contextmanager
 def serving(
-    folder: Path, files: Iterable[Path], planted: Iterable[str] = (), module: str = "tests.store_process"
+    folder: Path,
+    files: Iterable[Path],
+    planted: Iterable[str] = (),
+    module: str = "tests.store_process",
+    *,
+    tiny: bool = False,
 ) -> Iterator[None]:
-    """The store of a data folder, answering until the end of the block. `module` fills it, `planted` statements spoil it."""
-    command = [sys.executable, "-m", module, str(folder), *map(str, files)]
+    """The store of a data folder, answering until the end of the block. `module` fills it, `planted` statements spoil it.
+
+    `tiny`: with pages and segments so small that most subscribers have several.
+    """
+    command = [sys.executable, "-m", module, *(["--tiny"] if tiny else []), str(folder), *map(str, files)]
     command += [f"--plant={statement}" for statement in planted]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
@@ -53,7 +64,7 @@ def serving(
         process.stdout.close()
 
 
-def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
+def blocks_of(lines: Iterable[bytes], paging: Paging = PAGING, run_records: int = 1_000_000) -> Iterator[Block]:
     """The rows that the pipeline makes of the lines, days closed, in one partition."""
     lines = list(lines)
     catalog = CatalogState()
@@ -76,9 +87,9 @@ def blocks_of(lines: Iterable[bytes]) -> Iterator[Block]:
     yield from rows.raw_event_blocks(
         [SinkRecord(PACKAGE_ASSIGNMENTS, 0, r.offset, r.timestamp, r.key, r.value) for r in records]
     )
-    state = PartitionState(PACKAGE_ASSIGNMENTS, 0)
+    state = PartitionState(PACKAGE_ASSIGNMENTS, 0, paging=paging)
     while state.next_offset < len(records):
-        applied = state.apply(records[state.next_offset :])
+        applied = state.apply(records[state.next_offset : state.next_offset + run_records])
         written = [_record(output["key"], output["value"]) for output in applied.entitlements]
         written.append(_record(WATERMARK_KEY, encode_record(applied.watermark.next_offset, applied.watermark)))
         yield from rows.entitlement_blocks(written)
@@ -94,11 +105,12 @@ def _record(
     return SinkRecord("", 0, 0, RECEIVED_AT_MS, key, value, headers or [])
 
 
-def main(data_dir: Path, files: list[Path], planted: list[str]) -> None:
+def main(data_dir: Path, files: list[Path], planted: list[str], *, tiny: bool) -> None:
     store = open_embedded(data_dir / "store")
     migrate(store, Placement())
-    lines = (line for file in files for line in file.read_bytes().split(b"\n") if line)
-    answer(store, data_dir, blocks_of(lines), planted)
+    lines = [line for file in files for line in file.read_bytes().split(b"\n") if line]
+    blocks = blocks_of(lines, TINY, run_records=20) if tiny else blocks_of(lines)
+    answer(store, data_dir, blocks, planted)
 
 
 def answer(store: Store, data_dir: Path, blocks: Iterable[Block], planted: Iterable[str] = ()) -> None:
@@ -115,6 +127,7 @@ def answer(store: Store, data_dir: Path, blocks: Iterable[Block], planted: Itera
 
 
 if __name__ == "__main__":
-    data_dir, *rest = sys.argv[1:]
-    plants = [argument.removeprefix("--plant=") for argument in rest if argument.startswith("--plant=")]
-    main(Path(data_dir), [Path(name) for name in rest if not name.startswith("--plant=")], plants)
+    options = [argument for argument in sys.argv[1:] if argument.startswith("--")]
+    data_dir, *names = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    plants = [option.removeprefix("--plant=") for option in options if option.startswith("--plant=")]
+    main(Path(data_dir), [Path(name) for name in names], plants, tiny="--tiny" in options)

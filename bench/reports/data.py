@@ -94,7 +94,7 @@ SELECT {partner}, concat('{of}-', toString(intDiv(number, {SUBSCRIBERS_PER_CUSTO
        arrayMap(item -> '', held),
        multiIf(kind = 0, [begin, change], kind = 1, [begin, begin], [begin]) AS since,
        multiIf(kind = 0, [change, {_RUNS}], kind = 1, [{_RUNS}, {_RUNS}], [{_RUNS}]) AS until,
-       since, until
+       since, until, ''
 FROM
 (
     SELECT number, number % 10 AS kind,

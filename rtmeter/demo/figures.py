@@ -8,7 +8,7 @@ from sinks.store import ReadableStore
 
 _COUNTS = """
 SELECT (SELECT count() FROM customers FINAL),
-       (SELECT count() FROM timelines FINAL),
+       (SELECT count() FROM timelines FINAL WHERE segment = ''),
        (SELECT sum(length(items)) FROM timelines FINAL),
        (SELECT sum(anomalies) FROM timelines FINAL),
        (SELECT count() FROM daily_usage FINAL)

@@ -7,11 +7,16 @@ What a batch touches is decoded in its place, noted in `Touched`, and put back t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import TypedDict
 
+from msgspec import Struct
+
 from schemas.entitlements import (
+    PAGE,
+    REVISION_BYTES,
+    SEGMENT,
     CustomerRecord,
     Interval,
     Order,
@@ -25,17 +30,20 @@ from schemas.entitlements import (
     revision_of,
     start_of_keys,
     start_of_values,
+    with_revision,
 )
 from schemas.facts import CustomerFact, Kind, SubscriberFact, same_customer_content, same_subscriber_content
+from streams.core.block_fold import Changes, difference
 from streams.core.customer import deprovisions_of, fold_customer
 from streams.core.day_map import DayMap
 from streams.core.fold import fold_subscriber, follow_on
 from streams.core.grid import MICRODAYS_PER_DAY, microday
+from streams.core.long_subscriber import PAGING, LoggedParts, LongSubscriber, Paging
 
 #: A group within an account: (location, item).
 Group = tuple[str | None, str]
-#: So many more starts (negative: ends) of a group's intervals at a grid point.
-Change = tuple[Group, int, int]
+#: So many more starts (negative: ends) of a group's intervals at each grid point; none where an interval only ends elsewhere.
+Points = dict[Group, dict[int, int]]
 
 
 class Outcome(Enum):
@@ -51,6 +59,8 @@ METERED = Outcome.METERED
 DUPLICATE = Outcome.DUPLICATE
 CONFLICT = Outcome.CONFLICT
 _VOIDED = int(Kind.VOIDED)
+# What a value starts with until the run's end is known. No run ends at nothing.
+_NO_REVISION = bytes(REVISION_BYTES)
 
 
 class OutputRecord(TypedDict):
@@ -63,10 +73,13 @@ class OutputRecord(TypedDict):
 class Touched:
     """What the batch under way touched: whose records leave at its end, and which closed days are restated."""
 
-    __slots__ = ("anomalies", "customers", "restated", "subscribers")
+    __slots__ = ("anomalies", "customers", "encoded", "long", "restated", "subscribers")
 
     def __init__(self) -> None:
         self.subscribers: list[tuple[Account, str, SubscriberRecord]] = []
+        # Subscribers whose values wait for their revision only.
+        self.encoded: dict[Account, dict[str, None]] = {}
+        self.long: dict[tuple[Account, str], LongSubscriber] = {}
         self.customers: dict[tuple[str, str], Account] = {}
         # The days to restate, by account and group (rule 16).
         self.restated: dict[tuple[str, str], dict[Group, set[int]]] = {}
@@ -80,15 +93,25 @@ class Account:
     fact touches are noted as restated, because their rows have left already.
     """
 
-    __slots__ = ("_customer", "_deprovisions", "_key_start", "_subscribers", "customer_id", "groups", "partner_id")
+    __slots__ = (
+        "_customer",
+        "_deprovisions",
+        "_key_start",
+        "_paging",
+        "_subscribers",
+        "customer_id",
+        "groups",
+        "partner_id",
+    )
 
-    def __init__(self, partner_id: str, customer_id: str) -> None:
+    def __init__(self, partner_id: str, customer_id: str, paging: Paging = PAGING) -> None:
         # One string object for all accounts of a partner.
         self.partner_id = sys.intern(partner_id)
         self.customer_id = customer_id
         self.groups: dict[Group, DayMap] = {}
-        # Bytes at rest, a record while the batch under way touches it.
-        self._subscribers: dict[str, bytes | SubscriberRecord] = {}
+        # Bytes at rest, a record while the batch under way touches it; long ones are at rest inside.
+        self._subscribers: dict[str, bytes | SubscriberRecord | LongSubscriber | LoggedParts] = {}
+        self._paging = paging
         self._customer: bytes | CustomerRecord | None = None
         self._deprovisions: tuple[CustomerFact, ...] = ()
         # What the keys of all its subscribers' records begin with.
@@ -106,6 +129,8 @@ class Account:
         if type(held) is bytes:
             record = decode_subscriber(held)
             self._touch(subscriber_id, record, touched)
+        elif type(held) is LongSubscriber:
+            return self._add_to_long(subscriber_id, held, fact, closed_through_day, touched)
         else:
             record = held  # type: ignore[assignment]
         follows_on = fact.kind != _VOIDED and not self._deprovisions
@@ -117,6 +142,8 @@ class Account:
         record.facts.append(fact)
         if not follows_on or not self._follow_on(record, fact, closed_through_day, touched):
             self._refold(record, closed_through_day, touched)
+        if len(record.facts) >= self._paging.page_facts:
+            self._lengthen(subscriber_id, record, touched)
         return METERED
 
     def add_customer_fact(self, fact: CustomerFact, closed_through_day: int | None, touched: Touched) -> Outcome:
@@ -146,49 +173,80 @@ class Account:
         return decode_customer(customer) if isinstance(customer, bytes) else customer
 
     def subscriber_records(self) -> Iterator[tuple[str, SubscriberRecord]]:
-        """Each subscriber with its record."""
+        """Each subscriber with its record: the whole of it, also of a long one."""
         for subscriber_id, held in self._subscribers.items():
-            yield subscriber_id, decode_subscriber(held) if isinstance(held, bytes) else held
+            if isinstance(held, bytes):
+                yield subscriber_id, decode_subscriber(held)
+            elif isinstance(held, LongSubscriber):
+                yield subscriber_id, held.whole()
+            else:
+                assert isinstance(held, SubscriberRecord)
+                yield subscriber_id, held
 
-    def value_at_rest(self, subscriber_id: str | None) -> bytes | None:
-        """The encoded record of a subscriber, or of the customer (None); None if there is none at rest."""
+    def value_at_rest(self, subscriber_id: str | None, part: str | None = None, name: str = "") -> bytes | None:
+        """The encoded record of a subscriber, or of the customer (None), or a part of a long one; None if not at rest."""
         held = self._customer if subscriber_id is None else self._subscribers.get(subscriber_id)
-        return held if isinstance(held, bytes) else None
+        if isinstance(held, bytes):
+            return held if part is None else None
+        if isinstance(held, LongSubscriber | LoggedParts):
+            return held.value_at_rest(part, name)
+        return None
 
     def subscriber_count(self) -> int:
         return len(self._subscribers)
 
     # ---- restore
 
-    def put_at_rest(self, subscriber_id: str | None, value: bytes) -> None:
+    def put_at_rest(self, subscriber_id: str | None, value: bytes, part: str | None = None, name: str = "") -> None:
         """Take a record's value from the log as it is."""
         if subscriber_id is None:
             self._customer = value
-        else:
+            return
+        held = self._subscribers.get(subscriber_id)
+        if part is None and not isinstance(held, LoggedParts):
             self._subscribers[subscriber_id] = value
+            return
+        if not isinstance(held, LoggedParts):
+            assert held is None or isinstance(held, bytes)
+            held = self._subscribers[subscriber_id] = LoggedParts(held)
+        held.put(part, name, value)
 
     def rebuild(self, length: int) -> None:
         """Cut the records at rest back to the input prefix of this length, and derive what is not kept in them.
 
-        That is the deprovisionings and the days. If any record was longer, all are folded anew.
+        That is the deprovisionings, the days, and what long subscribers are folded with. If any record was longer,
+        all are folded anew.
         """
         cut = self._cut_back_customer(length)
-        for subscriber_id, value in list(self._subscribers.items()):
-            assert isinstance(value, bytes)
-            if revision_of(value) > length:
+        long: dict[str, list[SubscriberFact]] = {}
+        for subscriber_id, held in list(self._subscribers.items()):
+            if isinstance(held, LoggedParts):
+                facts = held.facts(length, self._paging.page_facts)
+                if len(facts) >= self._paging.page_facts:
+                    long[subscriber_id] = facts
+                else:
+                    cut = True
+                    self._put_facts_at_rest(subscriber_id, facts, length)
+            elif revision_of(held) > length:  # type: ignore[arg-type]
                 cut = True
-                self._cut_back_subscriber(subscriber_id, value, length)
+                facts = decode_subscriber(held).facts  # type: ignore[arg-type]
+                self._put_facts_at_rest(subscriber_id, [fact for fact in facts if fact.offset < length], length)
         nothing_to_write = Touched()
         customer = self.customer_record()
         if customer is not None:
             self._deprovisions = deprovisions_of(customer.facts)
             self._replace_orders([], customer.orders, None, nothing_to_write)
         for subscriber_id, held in self._subscribers.items():
-            assert isinstance(held, bytes)
-            record = decode_subscriber(held)
-            if cut:
-                self._fold(record)
-                self._subscribers[subscriber_id] = encode_record(length, record)
+            if isinstance(held, LoggedParts):
+                whole = held.restored(long.pop(subscriber_id), self._deprovisions, self._paging, length)
+                self._subscribers[subscriber_id] = whole
+                record = whole.whole()
+            else:
+                assert isinstance(held, bytes)
+                record = decode_subscriber(held)
+                if cut:
+                    self._fold(record)
+                    self._subscribers[subscriber_id] = encode_record(length, record)
             for interval in record.intervals:
                 self._count(interval, interval.start_ms, 1, None, nothing_to_write)
                 if interval.end_ms is not None:
@@ -210,11 +268,10 @@ class Account:
         self._customer = encode_record(length, fold_customer(facts)) if facts else None
         return True
 
-    def _cut_back_subscriber(self, subscriber_id: str, value: bytes, length: int) -> None:
-        record = decode_subscriber(value)
-        record.facts = [fact for fact in record.facts if fact.offset < length]
-        if record.facts:
-            self._subscribers[subscriber_id] = encode_record(length, record)
+    def _put_facts_at_rest(self, subscriber_id: str, facts: list[SubscriberFact], length: int) -> None:
+        """Leave a subscriber with these facts, not folded yet."""
+        if facts:
+            self._subscribers[subscriber_id] = encode_record(length, SubscriberRecord(facts, [], -1, 0))
         else:
             del self._subscribers[subscriber_id]
 
@@ -273,13 +330,60 @@ class Account:
         return changed
 
     def _refold_all(self, closed_through_day: int | None, touched: Touched) -> None:
+        # Each goes back to rest at once: a customer can have very many, and decoded they take several times as much.
+        encoded = touched.encoded.setdefault(self, {})
         for subscriber_id, held in self._subscribers.items():
             if isinstance(held, bytes):
                 record = decode_subscriber(held)
                 if self._refold(record, closed_through_day, touched):
-                    self._touch(subscriber_id, record, touched)
+                    self._subscribers[subscriber_id] = _NO_REVISION + encode_content(record)
+                    encoded[subscriber_id] = None
+            elif isinstance(held, LongSubscriber):
+                anomalies = held.anomalies
+                changes = held.set_deprovisions(self._deprovisions)
+                self._carry_long(subscriber_id, held, anomalies, changes, closed_through_day, touched)
             else:
+                assert isinstance(held, SubscriberRecord)
                 self._refold(held, closed_through_day, touched)
+
+    def _add_to_long(
+        self,
+        subscriber_id: str,
+        long: LongSubscriber,
+        fact: SubscriberFact,
+        closed_through_day: int | None,
+        touched: Touched,
+    ) -> Outcome:
+        touched.long[self, subscriber_id] = long
+        known = long.find(fact.source, fact.id)
+        if known is not None:
+            return DUPLICATE if same_subscriber_content(known, fact) else CONFLICT
+        anomalies = long.anomalies
+        changes = long.add(fact)
+        self._carry_long(subscriber_id, long, anomalies, changes, closed_through_day, touched)
+        return METERED
+
+    def _carry_long(
+        self,
+        subscriber_id: str,
+        long: LongSubscriber,
+        anomalies: int,
+        changes: Changes,
+        closed_through_day: int | None,
+        touched: Touched,
+    ) -> None:
+        """Carry what changed of a long subscriber into the days."""
+        if changes.gone or changes.come or long.anomalies != anomalies:
+            touched.long[self, subscriber_id] = long
+            touched.anomalies += max(0, long.anomalies - anomalies)
+            self._carry(changes, closed_through_day, touched)
+
+    def _lengthen(self, subscriber_id: str, record: SubscriberRecord, touched: Touched) -> None:
+        """A subscriber has become long: its facts fill a page."""
+        long = LongSubscriber(record.facts, self._deprovisions, self._paging)
+        self._subscribers[subscriber_id] = long
+        touched.subscribers = [entry for entry in touched.subscribers if entry[2] is not record]
+        touched.long[self, subscriber_id] = long
 
     def _replace_orders(
         self, old: list[Order], new: list[Order], closed_through_day: int | None, touched: Touched
@@ -297,10 +401,15 @@ class Account:
         self, old: Sequence[Interval], new: Sequence[Interval], closed_through_day: int | None, touched: Touched
     ) -> None:
         """Carry the difference of two lists of intervals into the days of their groups."""
-        changes = _changes_between(old, new)
-        for group, point, count in changes:
+        self._carry(difference(old, new), closed_through_day, touched)
+
+    def _carry(self, difference: Changes, closed_through_day: int | None, touched: Touched) -> None:
+        changes = _points_of(difference)
+        for group, counts in changes.items():
             day_map = self.groups.get(group) or self._new_day_map(group)
-            day_map.add_point(point, count)
+            for point, count in counts.items():
+                if count:
+                    day_map.add_point(point, count)
         if closed_through_day is not None:
             self._restate_changes(changes, closed_through_day, touched)
 
@@ -322,13 +431,9 @@ class Account:
         day_map = self.groups[group] = DayMap()
         return day_map
 
-    def _restate_changes(self, changes: Iterable[Change], closed_through_day: int, touched: Touched) -> None:
+    def _restate_changes(self, changes: Points, closed_through_day: int, touched: Touched) -> None:
         """Note the closed days between the points of a change: those on which more or less is held than before."""
-        by_group: dict[Group, dict[int, int]] = {}
-        for group, point, count in changes:
-            counts = by_group.setdefault(group, {})
-            counts[point] = counts.get(point, 0) + count
-        for group, counts in by_group.items():
+        for group, counts in changes.items():
             held = 0
             since = 0
             for point in sorted(counts):
@@ -348,9 +453,17 @@ class Account:
             by_group.setdefault(group, set()).update(range(first_day, last_day + 1))
 
 
-def put_to_rest(touched: Touched, revision: int) -> list[OutputRecord]:
+class Written(Struct, frozen=True):
+    """What a run writes to `entitlements`. `pages` must be in the log before `records`: they lack the pages' facts."""
+
+    pages: list[OutputRecord]
+    records: list[OutputRecord]
+
+
+def put_to_rest(touched: Touched, revision: int) -> Written:
     """The records of all that was touched, which is at rest again afterwards."""
     start = start_of_values(revision)
+    pages: list[OutputRecord] = []
     written: list[OutputRecord] = []
     for owner, account in touched.customers.items():
         assert isinstance(account._customer, CustomerRecord)
@@ -359,17 +472,35 @@ def put_to_rest(touched: Touched, revision: int) -> list[OutputRecord]:
     for account, subscriber_id, record in touched.subscribers:
         account._subscribers[subscriber_id] = value = start + encode_content(record)
         written.append({"key": account._key_start + encode_text(subscriber_id) + b"]", "value": value})
-    return written
+    for account, subscriber_ids in touched.encoded.items():
+        for subscriber_id in subscriber_ids:
+            held = account._subscribers[subscriber_id]
+            # What was touched again since is written already, or long.
+            if isinstance(held, bytes) and held.startswith(_NO_REVISION):
+                account._subscribers[subscriber_id] = value = with_revision(held, revision)
+                written.append({"key": account._key_start + encode_text(subscriber_id) + b"]", "value": value})
+    for (account, subscriber_id), long in touched.long.items():
+        values = long.put_to_rest(revision)
+        key = (account.partner_id, account.customer_id, subscriber_id)
+        pages += [
+            {"key": encode_key((*key, PAGE, str(number))), "value": value} for number, value in values.pages.items()
+        ]
+        written += [
+            {"key": encode_key((*key, SEGMENT, name)), "value": value} for name, value in values.segments.items()
+        ]
+        written.append({"key": encode_key(key), "value": values.head})
+    return Written(pages, written)
 
 
-def _changes_between(old: Sequence[Interval], new: Sequence[Interval]) -> list[Change]:
-    """What must be added to the days of the groups when one list of intervals takes another's place."""
-    changes: list[Change] = []
-    for sign, intervals, others in ((-1, old, new), (1, new, old)):
+def _points_of(changes: Changes) -> Points:
+    """What must be added to the days of the groups when intervals go and others come."""
+    points: Points = {}
+    for sign, intervals in ((-1, changes.gone), (1, changes.come)):
         for interval in intervals:
-            if interval not in others:
-                group = (interval.location_id, interval.item)
-                changes.append((group, microday(interval.start_ms), sign))
-                if interval.end_ms is not None:
-                    changes.append((group, microday(interval.end_ms), -sign))
-    return changes
+            counts = points.setdefault((interval.location_id, interval.item), {})
+            start = microday(interval.start_ms)
+            counts[start] = counts.get(start, 0) + sign
+            if interval.end_ms is not None:
+                end = microday(interval.end_ms)
+                counts[end] = counts.get(end, 0) - sign
+    return points

@@ -7,20 +7,20 @@ from msgspec import Struct
 
 from schemas.entitlements import ADDON, PACKAGE, Interval, SubscriberRecord
 from schemas.facts import UNCHANGED, CustomerFact, Kind, SubscriberFact, order_of
+from streams.core.running import Running
 
-_MOVED = int(Kind.MOVED)
 _PACKAGE_ASSIGNED = int(Kind.PACKAGE_ASSIGNED)
 _ADDON_ASSIGNED = int(Kind.ADDON_ASSIGNED)
 _PACKAGE_CHANGED = int(Kind.PACKAGE_CHANGED)
 _PACKAGE_REMOVED = int(Kind.PACKAGE_REMOVED)
 _ADDON_REMOVED = int(Kind.ADDON_REMOVED)
 _SUBSCRIBER_REMOVED = int(Kind.SUBSCRIBER_REMOVED)
-_CUSTOMER_DEPROVISIONED = int(Kind.CUSTOMER_DEPROVISIONED)
 _VOIDED = int(Kind.VOIDED)
 
 
 _time_of = attrgetter("time_ms")
-_start_slot_item_of = attrgetter("start_ms", "slot", "item")
+#: The order of a subscriber's intervals; no two of them have the same.
+start_slot_item_of = attrgetter("start_ms", "slot", "item")
 
 
 def fold_subscriber(facts: list[SubscriberFact], deprovisions: Sequence[CustomerFact]) -> SubscriberRecord:
@@ -103,125 +103,9 @@ def subscriber_in_force(
 
 
 def _fold_ordered(facts: list[SubscriberFact], in_force: list[SubscriberFact | CustomerFact]) -> SubscriberRecord:
-    running = _Running()
-    holding: SubscriberFact | None = None
-    anomalies = 0
-    previous: SubscriberFact | None = None
-    for fact in in_force:
-        kind = fact.kind
-        now = fact.time_ms
-        if kind == _CUSTOMER_DEPROVISIONED:
-            running.end_all(now)
-            continue
-        assert type(fact) is SubscriberFact
-        if fact.location_id != UNCHANGED and fact.location_id != running.location_id:
-            running.move(fact.location_id, now)
-        if kind == _PACKAGE_ASSIGNED or kind == _PACKAGE_CHANGED:
-            assert fact.item is not None
-            running.start_package(fact.item, now)
-            holding = fact
-            if previous is not None and _only_identity_orders(previous, fact):
-                anomalies += 1
-            previous = fact
-        elif kind == _ADDON_ASSIGNED:
-            assert fact.item is not None
-            running.start_addon(fact.item, now)
-            holding = fact
-        elif kind == _PACKAGE_REMOVED:
-            anomalies += not running.end_package(fact.item, now)
-        elif kind == _ADDON_REMOVED:
-            assert fact.item is not None
-            anomalies += not running.end_addon(fact.item, now)
-        elif kind == _SUBSCRIBER_REMOVED:
-            anomalies += not running.end_all(now)
-    holder = -1 if holding is None else facts.index(holding)
-    return SubscriberRecord(facts, running.intervals(), holder, anomalies)
-
-
-def _only_identity_orders(one: SubscriberFact, other: SubscriberFact) -> bool:
-    """Two different assignments at one instant that nothing but (source, id) orders: an anomaly of rule 10."""
-    return (
-        one.time_ms == other.time_ms
-        and one.kind == other.kind
-        and one.sequence == other.sequence
-        and (one.item != other.item or one.location_id != other.location_id)
-    )
-
-
-class _Running:
-    """What a subscriber holds while the fold goes through its facts, and the intervals that have ended."""
-
-    __slots__ = ("_addons", "_ended", "_last", "_package", "_package_since", "location_id")
-
-    def __init__(self) -> None:
-        self.location_id: str | None = None
-        self._package: str | None = None
-        self._package_since = 0
-        self._addons: dict[str, int] = {}
-        self._ended: list[Interval] = []
-        # Where the latest ended interval of a slot, item and location stands in `_ended`: intervals that touch
-        # and are equal are one (rule 11).
-        self._last: dict[tuple[int, str, str | None], int] = {}
-
-    def start_package(self, item: str, now: int) -> None:
-        if item == self._package:
-            return
-        self.end_package(None, now)
-        self._package = item
-        self._package_since = now
-
-    def start_addon(self, item: str, now: int) -> None:
-        self._addons.setdefault(item, now)
-
-    def end_package(self, item: str | None, now: int) -> bool:
-        """End the package, if it is the named one or none is named; whether something ended."""
-        package = self._package
-        if package is None or (item is not None and item != package):
-            return False
-        self._end(PACKAGE, package, self._package_since, now)
-        self._package = None
-        return True
-
-    def end_addon(self, item: str, now: int) -> bool:
-        since = self._addons.pop(item, None)
-        if since is None:
-            return False
-        self._end(ADDON, item, since, now)
-        return True
-
-    def end_all(self, now: int) -> bool:
-        ended = self.end_package(None, now)
-        for item in list(self._addons):
-            self.end_addon(item, now)
-            ended = True
-        return ended
-
-    def move(self, location_id: str | None, now: int) -> None:
-        """Go on at another location: what runs ends here and starts there (rule 8)."""
-        if self._package is not None:
-            self._end(PACKAGE, self._package, self._package_since, now)
-            self._package_since = now
-        for item, since in self._addons.items():
-            self._end(ADDON, item, since, now)
-            self._addons[item] = now
-        self.location_id = location_id
-
-    def intervals(self) -> list[Interval]:
-        """All intervals, ordered by start, slot and item."""
-        if self._package is not None:
-            self._end(PACKAGE, self._package, self._package_since, None)
-        for item, since in self._addons.items():
-            self._end(ADDON, item, since, None)
-        self._ended.sort(key=_start_slot_item_of)
-        return self._ended
-
-    def _end(self, slot: int, item: str, start_ms: int, end_ms: int | None) -> None:
-        if start_ms == end_ms:
-            return
-        what = (slot, item, self.location_id)
-        index = self._last.get(what)
-        if index is not None and self._ended[index].end_ms == start_ms:
-            self._ended[index] = Interval(slot, item, self.location_id, self._ended[index].start_ms, end_ms)
-            return
-        self._last[what] = len(self._ended)
-        self._ended.append(Interval(slot, item, self.location_id, start_ms, end_ms))
+    running = Running()
+    running.take(in_force)
+    holder = -1 if running.holding is None else facts.index(running.holding)
+    intervals = running.ended + running.open_intervals()
+    intervals.sort(key=start_slot_item_of)
+    return SubscriberRecord(facts, intervals, holder, running.anomalies)

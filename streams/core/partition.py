@@ -13,13 +13,15 @@ from schemas.decode import AssignmentRecord, CustomerEvent, DayClose, Subscriber
 from schemas.entitlements import Watermark
 from schemas.reasons import Reason, Refused
 from streams.core.account import DUPLICATE, METERED, Account, OutputRecord, Touched, put_to_rest
+from streams.core.long_subscriber import PAGING, Paging
 
 
 class Applied(Struct):
     """What a run of records did, and what must be written because of it.
 
-    `daily_rows` and `dead_letters` must be in the log before `watermark` is. `taken`: how many of the records
-    given were applied; the rest goes into the next call.
+    `pages` must be in the log before `entitlements` are, whose records lack the facts of the pages. `daily_rows` and
+    `dead_letters` must be in it before `watermark` is. `taken`: how many of the records given were applied; the rest
+    goes into the next call.
     """
 
     taken: int
@@ -29,18 +31,20 @@ class Applied(Struct):
     watermark: Watermark
     anomalies: int
     restated_days: int
+    pages: list[OutputRecord] = []
 
 
 class PartitionState:
     """All accounts of one partition, and how much of the input they reflect."""
 
-    def __init__(self, topic: str, partition: int, *, check_keys: bool = True) -> None:
-        """`check_keys=False` is for lines of files, which have no record key."""
+    def __init__(self, topic: str, partition: int, *, check_keys: bool = True, paging: Paging = PAGING) -> None:
+        """`check_keys=False` is for lines of files, which have no record key; another `paging` is for tests."""
         self.topic = topic
         self.partition = partition
         self.accounts: dict[tuple[str, str], Account] = {}
         self.watermark = Watermark(0, None)
         self._check_keys = check_keys
+        self._paging = paging
 
     @property
     def next_offset(self) -> int:
@@ -114,14 +118,29 @@ class PartitionState:
             restated_days = len(daily_rows)
             if closed_through_day != before.closed_through_day:
                 daily_rows += self._closed_rows(before.closed_through_day, closed_through_day, next_offset)
-        entitlements = put_to_rest(touched, next_offset)
+        written = put_to_rest(touched, next_offset)
         self.watermark = watermark
-        return Applied(taken, entitlements, daily_rows, dead_letters, watermark, touched.anomalies, restated_days)
+        return Applied(
+            taken,
+            written.records,
+            daily_rows,
+            dead_letters,
+            watermark,
+            touched.anomalies,
+            restated_days,
+            written.pages,
+        )
+
+    def account(self, partner_id: str, customer_id: str) -> Account:
+        """The account of a customer under a partner: a new one, if there was none."""
+        account = self.accounts.get((partner_id, customer_id))
+        if account is None:
+            account = Account(partner_id, customer_id, self._paging)
+            self.accounts[(account.partner_id, account.customer_id)] = account
+        return account
 
     def _new_account(self, event: SubscriberEvent | CustomerEvent) -> Account:
-        account = Account(event.partner_id, event.customer_id)
-        self.accounts[(account.partner_id, account.customer_id)] = account
-        return account
+        return self.account(event.partner_id, event.customer_id)
 
     def _dead_letter(self, record: AssignmentRecord, reason: Reason, detail: str) -> DeadLetter:
         return DeadLetter(

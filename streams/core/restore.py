@@ -5,9 +5,12 @@ highest one holds all that any other does; a stale value that a frozen owner wro
 and changes nothing. Facts at or above the watermark are cut off: the next owner reads them from the input again.
 """
 
-from schemas.entitlements import REVISION_BYTES, decode_key, decode_watermark
+from schemas.entitlements import REVISION_BYTES, RecordKey, decode_key, decode_watermark
 from streams.core.account import Account
+from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import PartitionState
+
+_NOBODY = RecordKey("", "")
 
 
 class Restore:
@@ -16,8 +19,8 @@ class Restore:
     Values go to where they will rest at once: kept beside it, they would leave the memory of a whole log in holes.
     """
 
-    def __init__(self, topic: str, partition: int) -> None:
-        self._state = PartitionState(topic, partition)
+    def __init__(self, topic: str, partition: int, *, paging: Paging = PAGING) -> None:
+        self._state = PartitionState(topic, partition, paging=paging)
         self._watermark: bytes | None = None
         self._overwritten: set[bytes] = set()
 
@@ -29,14 +32,12 @@ class Restore:
     def feed(self, key: bytes, value: bytes) -> None:
         """One record of the log."""
         account: Account | None = None
-        subscriber_id = None
-        owner = decode_key(key)
-        if owner is None:
+        owner = decode_key(key) or _NOBODY
+        if owner is _NOBODY:
             known = self._watermark
         else:
-            subscriber_id = owner.subscriber_id
-            account = self._account(owner.partner_id, owner.customer_id)
-            known = account.value_at_rest(subscriber_id)
+            account = self._state.account(owner.partner_id, owner.customer_id)
+            known = account.value_at_rest(owner.subscriber_id, owner.part, owner.name)
         # The revision is big-endian and first, so that bytes compare as revisions do.
         if known is not None and value[:REVISION_BYTES] < known[:REVISION_BYTES]:
             self._overwritten.add(key)
@@ -44,12 +45,15 @@ class Restore:
         if account is None:
             self._watermark = value
         else:
-            account.put_at_rest(subscriber_id, value)
+            account.put_at_rest(owner.subscriber_id, value, owner.part, owner.name)
         if self._overwritten:
             self._overwritten.discard(key)
 
     def finish(self) -> PartitionState:
-        """The state at the highest watermark of the log; empty, at offset 0, if there is none."""
+        """The state at the highest watermark of the log; empty, at offset 0, if there is none.
+
+        LogIncomplete if facts that were in the log are missing from it.
+        """
         state = self._state
         if self._watermark is not None:
             state.watermark = decode_watermark(self._watermark)
@@ -59,11 +63,3 @@ class Restore:
                 # All that is known about it lies beyond the watermark.
                 del state.accounts[account_key]
         return state
-
-    def _account(self, partner_id: str, customer_id: str) -> Account:
-        accounts = self._state.accounts
-        account = accounts.get((partner_id, customer_id))
-        if account is None:
-            account = Account(partner_id, customer_id)
-            accounts[account.partner_id, account.customer_id] = account
-        return account

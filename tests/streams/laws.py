@@ -16,14 +16,25 @@ from typing import Any
 from billing.meter import Metered
 from billing.report import ReportRequest, ReportType
 from schemas.entitlements import (
+    PAGE,
+    SEGMENT,
     WATERMARK_KEY,
+    CustomerRecord,
     Interval,
+    LongHead,
+    Page,
+    Segment,
     decode_customer,
-    decode_subscriber,
+    decode_head,
+    decode_key,
+    decode_page,
+    decode_segment,
     encode_record,
     revision_of,
 )
+from streams.core.fold import start_slot_item_of
 from streams.core.grid import MICRODAYS_PER_DAY, microday
+from streams.core.long_subscriber import Paging
 from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
 from tests.oracle import metering
@@ -39,12 +50,19 @@ Days = dict[tuple[str, str, str | None, str, int], tuple[int, int]]
 Entry = tuple[bytes, bytes]
 
 
+#: Two facts make a page, one interval in two ends a segment: nearly all subscribers of a small world are long.
+TINY = Paging(page_facts=2, segment_intervals=2, block_facts=1)
+
+
 @dataclass(frozen=True)
 class Core:
     """What a law judges. A twin of the state need only look like one."""
 
     new_state: Callable[[], Any] = lambda: PartitionState(TOPIC, 0)
     new_restore: Callable[[], Restore] = lambda: Restore(TOPIC, 0)
+
+
+TINY_CORE = Core(lambda: PartitionState(TOPIC, 0, paging=TINY), lambda: Restore(TOPIC, 0, paging=TINY))
 
 
 # ---- running
@@ -68,8 +86,8 @@ def run(state: PartitionState, records: Sequence[Record], cut: Sequence[int] = W
 
 
 def entries(applied: Applied) -> list[Entry]:
-    """What a batch writes to `entitlements`, in order: the changed records, then the watermark."""
-    changed = [(record["key"], record["value"]) for record in applied.entitlements]
+    """What a batch writes to `entitlements`, in order: full pages, the changed records, then the watermark."""
+    changed = [(record["key"], record["value"]) for record in [*applied.pages, *applied.entitlements]]
     return [*changed, (WATERMARK_KEY, encode_record(applied.watermark.next_offset, applied.watermark))]
 
 
@@ -289,6 +307,14 @@ def check_restore(core: Core, arrived: list[Event], failover: Failover) -> None:
     assert picture(restored, facts=True) == picture(prefix, facts=True)
     assert days_of(restored) == days_of(prefix)
     assert reports(restored) == reports(prefix)
+    for key in {key for key, _ in log if key != WATERMARK_KEY}:
+        # What a stale owner overwrites is written again: it must be what the prefix says.
+        at_rest, wanted = _value_at_rest(restored, key), _value_at_rest(prefix, key)
+        if wanted is not None:
+            assert at_rest is not None
+            assert decode_record(key, at_rest) == decode_record(key, wanted)
+        elif at_rest is not None:
+            assert decode_record(key, at_rest) == Segment([])
 
     for one, other in zip(
         run(restored, records, failover.rest_cut), run(prefix, records, failover.rest_cut), strict=True
@@ -297,6 +323,13 @@ def check_restore(core: Core, arrived: list[Event], failover: Failover) -> None:
     assert restored.watermark == prefix.watermark
     assert picture(restored, facts=True) == picture(prefix, facts=True)
     assert days_of(restored) == days_of(prefix) == days_from_scratch(prefix)
+
+
+def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:
+    owner = decode_key(key)
+    assert owner is not None
+    account = state.accounts.get((owner.partner_id, owner.customer_id))
+    return None if account is None else account.value_at_rest(owner.subscriber_id, owner.part, owner.name)
 
 
 def _log(core: Core, records: list[Record], failover: Failover) -> list[Entry]:
@@ -338,11 +371,83 @@ def _restored(core: Core, log: list[Entry]) -> PartitionState:
 def _contents(applied: Applied) -> Any:
     """What a batch writes, without the order inside each topic."""
     decoded = {}
-    for record in applied.entitlements:
+    for record in [*applied.pages, *applied.entitlements]:
         key, value = record["key"], record["value"]
-        decode = decode_subscriber if key.count(b'","') == 2 else decode_customer
-        decoded[key] = (revision_of(value), decode(value))
+        decoded[key] = (revision_of(value), decode_record(key, value))
     return decoded, set(applied.daily_rows), applied.dead_letters, applied.watermark
+
+
+def decode_record(key: bytes, value: bytes) -> CustomerRecord | LongHead | Page | Segment:
+    """What stands in a record of `entitlements` other than the watermark."""
+    owner = decode_key(key)
+    assert owner is not None
+    if owner.part == PAGE:
+        return decode_page(value)
+    if owner.part == SEGMENT:
+        return decode_segment(value)
+    return decode_customer(value) if owner.subscriber_id is None else decode_head(value)
+
+
+def check_records(core: Core, arrived: list[Event], owners: list[tuple[list[int], int, int]]) -> None:
+    """What the newest records of a subscriber say together is its state, whoever wrote them and wherever they crashed."""
+    records = as_records(arrived)
+    contents: dict[bytes, dict[int, Any]] = defaultdict(dict)
+    highest = 0
+    for key, value in log_of_owners(core, records, owners):
+        revision = revision_of(value)
+        if key != WATERMARK_KEY:
+            content = decode_record(key, value)
+            assert contents[key].setdefault(revision, content) == content, "one revision, two contents"
+            highest = max(highest, revision)
+        elif revision >= highest:
+            newest = {key: known[max(known)] for key, known in contents.items()}
+            state = core.new_state()
+            run(state, records[:revision])
+            assert subscribers_in(newest) == subscribers_of(state)
+
+
+def log_of_owners(core: Core, records: list[Record], owners: list[tuple[list[int], int, int]]) -> Iterator[Entry]:
+    """The log that owners leave of whom each wrote (cut, batches, entries): so many batches, and so many entries more.
+
+    Then each crashed, but one more goes on to the end.
+    """
+    next_offset = 0
+    for cut, whole_batches, crash_entries in [*owners, (owners[0][0], len(records), 0)]:
+        state = core.new_state()
+        run(state, records[:next_offset])
+        for number, applied in enumerate(batches(state, records, cut)):
+            if number >= whole_batches:
+                yield from entries(applied)[:-1][:crash_entries]
+                break
+            yield from entries(applied)
+            next_offset = applied.watermark.next_offset
+
+
+def subscribers_of(state: PartitionState, *, long_only: bool = False) -> dict[Any, Any]:
+    return {
+        (*owner, subscriber_id): (record.intervals, record.user_id, record.workspace_id, record.anomalies)
+        for owner, account in state.accounts.items()
+        for subscriber_id, record in account.subscriber_records()
+        if not long_only or len(record.facts) >= TINY.page_facts
+    }
+
+
+def subscribers_in(newest: dict[bytes, Any]) -> dict[Any, Any]:
+    """Subscribers as the sink's rows have them: all segments together, the rest from the head."""
+    intervals: dict[Any, list[Interval]] = defaultdict(list)
+    heads: dict[Any, LongHead] = {}
+    for key, content in newest.items():
+        owner = decode_key(key)
+        assert owner is not None
+        who = (owner.partner_id, owner.customer_id, owner.subscriber_id)
+        if isinstance(content, LongHead):
+            heads[who] = content
+        if isinstance(content, LongHead | Segment):
+            intervals[who] += content.intervals
+    return {
+        who: (sorted(intervals[who], key=start_slot_item_of), head.user_id, head.workspace_id, head.anomalies)
+        for who, head in heads.items()
+    }
 
 
 def check_closes(core: Core, arrived: list[Event], owners: list[tuple[list[int], int, int]]) -> None:

@@ -12,7 +12,8 @@ from streams.core.grid import MICRODAYS_PER_DAY, microday
 from tests.streams import cases, laws
 from tests.streams.strategies import APPENDED_MS, DAY_MS
 
-CORE = laws.Core()
+#: With ordinary subscribers, and with nearly all of them long.
+CORES = pytest.mark.parametrize("core", [laws.Core(), laws.TINY_CORE], ids=["plain", "long"])
 MIDNIGHT_MS = APPENDED_MS
 
 
@@ -21,39 +22,54 @@ def quantity(start_ms: int, end_ms: int) -> int:
     return microday(end_ms) - microday(start_ms)
 
 
-@given(cases.ARRIVAL)
-def test_neither_order_nor_repetition_nor_batches_change_what_is_metered(case: cases.Case) -> None:
-    laws.check_arrival(CORE, *case)
+@CORES
+@given(case=cases.ARRIVAL)
+def test_neither_order_nor_repetition_nor_batches_change_what_is_metered(core: laws.Core, case: cases.Case) -> None:
+    laws.check_arrival(core, *case)
 
 
-@given(cases.SUMS)
-def test_days_add_up_to_intervals_subscribers_to_customers_and_customers_to_partners(case: cases.Case) -> None:
-    laws.check_sums(CORE, *case)
+@CORES
+@given(case=cases.SUMS)
+def test_days_add_up_to_intervals_subscribers_to_customers_and_customers_to_partners(
+    core: laws.Core, case: cases.Case
+) -> None:
+    laws.check_sums(core, *case)
 
 
-@given(cases.DAYS)
-def test_the_incremental_days_are_those_worked_out_from_the_intervals(case: cases.Case) -> None:
-    laws.check_days(CORE, *case)
+@CORES
+@given(case=cases.DAYS)
+def test_the_incremental_days_are_those_worked_out_from_the_intervals(core: laws.Core, case: cases.Case) -> None:
+    laws.check_days(core, *case)
 
 
-@given(cases.RESTORE)
-def test_a_restore_gives_the_state_of_the_prefix_up_to_the_watermark(case: cases.Case) -> None:
-    laws.check_restore(CORE, *case)
+@CORES
+@given(case=cases.RESTORE)
+def test_a_restore_gives_the_state_of_the_prefix_up_to_the_watermark(core: laws.Core, case: cases.Case) -> None:
+    laws.check_restore(core, *case)
 
 
-@given(cases.CLOSES)
-def test_the_newest_row_of_each_closed_day_is_the_day_as_it_now_is(case: cases.Case) -> None:
-    laws.check_closes(CORE, *case)
+@CORES
+@given(case=cases.CLOSES)
+def test_the_newest_row_of_each_closed_day_is_the_day_as_it_now_is(core: laws.Core, case: cases.Case) -> None:
+    laws.check_closes(core, *case)
 
 
-@given(cases.CONFLICTS)
-def test_of_an_identity_the_content_at_the_lowest_offset_counts(case: cases.Case) -> None:
-    laws.check_conflicts(CORE, *case)
+@CORES
+@given(case=cases.CLOSES)
+def test_the_newest_records_of_a_subscriber_together_are_its_state(core: laws.Core, case: cases.Case) -> None:
+    laws.check_records(core, *case)
 
 
-@given(cases.ORACLE)
-def test_the_core_and_the_oracle_agree_in_small_worlds(case: cases.Case) -> None:
-    laws.check_oracle(CORE, *case)
+@CORES
+@given(case=cases.CONFLICTS)
+def test_of_an_identity_the_content_at_the_lowest_offset_counts(core: laws.Core, case: cases.Case) -> None:
+    laws.check_conflicts(core, *case)
+
+
+@CORES
+@given(case=cases.ORACLE)
+def test_the_core_and_the_oracle_agree_in_small_worlds(core: laws.Core, case: cases.Case) -> None:
+    laws.check_oracle(core, *case)
 
 
 @given(cases.ADDITIVE)
