@@ -13,7 +13,7 @@ Nothing is skipped: a block that cannot be inserted is tried again until it can,
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tenacity
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
@@ -27,7 +27,7 @@ from schemas.topics import TopicNames
 from sinks import rows
 from sinks.catalog import load_catalog
 from sinks.positions import choose_start, forget_positions, stored_positions
-from sinks.store import Store, StoreFailed
+from sinks.store import Store, StoreFailed, patiently
 from sinks.whole_runs import WholeRuns
 from streams.log import KafkaLog, LogFailed
 
@@ -81,7 +81,7 @@ class Sink:
         self._stopping = threading.Event()
         # Only for catalog records that are refused.
         self._log = KafkaLog(settings.bootstrap_servers)
-        self._catalog = load_catalog(store)
+        self._catalog = patiently(load_catalog, store)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.bootstrap_servers,
@@ -118,8 +118,10 @@ class Sink:
             while not self._stopping.is_set():
                 self._store_batch(self._consumer.consume(_MAX_RECORDS, timeout=_WAIT_SECONDS))
         except StoreFailed:
-            # Only when asked to stop in the middle of retries: nothing was committed, all will be inserted again.
-            logger.warning("stopped before a block could be stored")
+            if not self._stopping.is_set():
+                raise
+            # Asked to stop in the middle of retries: nothing was committed, all will be inserted again.
+            logger.warning("stopped before the store could be reached")
         finally:
             self._consumer.close()
 
@@ -148,7 +150,8 @@ class Sink:
 
     def _go_on(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Read each assigned partition from where the store's rows end."""
-        positions = stored_positions(self._store)
+        # As often as it takes: a sink that does not know where to go on must neither begin again nor end.
+        positions = self._retrying(_note_unread_positions)(stored_positions, self._store)
         for part in partitions:
             begin, end = consumer.get_watermark_offsets(part, timeout=_BOUNDS_SECONDS)
             start = choose_start(positions.get((part.topic, part.partition)), begin, end)
@@ -173,17 +176,20 @@ class Sink:
     def _insert(self, block: rows.Block) -> None:
         if not block.columns:
             return
-        for attempt in tenacity.Retrying(
+        insert = self._retrying(lambda state: self._note_failure(block, state))
+        insert(self._store.insert, block.table, block.names, block.columns)
+        self._metrics.rows.labels(block.table).inc(len(block.columns[0]))
+
+    def _retrying(self, note: Callable[[tenacity.RetryCallState], None]) -> tenacity.Retrying:
+        """Try again until the store answers; StoreFailed only when asked to stop."""
+        return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreFailed),
             wait=tenacity.wait_exponential(_FIRST_RETRY_SECONDS, max=_LONGEST_RETRY_SECONDS),
             stop=tenacity.stop_when_event_set(self._stopping),
             sleep=tenacity.sleep_using_event(self._stopping),
-            before_sleep=lambda state: self._note_failure(block, state),
+            before_sleep=note,
             reraise=True,
-        ):
-            with attempt:
-                self._store.insert(block.table, block.names, block.columns)
-        self._metrics.rows.labels(block.table).inc(len(block.columns[0]))
+        )
 
     def _note_failure(self, block: rows.Block, state: tenacity.RetryCallState) -> None:
         self._metrics.failures.labels(block.table).inc()
@@ -247,6 +253,11 @@ class Sink:
         if error.fatal():
             raise LogFailed(f"Kafka cannot be read: {error.str()}")
         logger.warning("Kafka: %s", error.str())
+
+
+def _note_unread_positions(state: tenacity.RetryCallState) -> None:
+    failure = state.outcome.exception() if state.outcome else None
+    logger.error("positions cannot be read, trying again (attempt %d): %s", state.attempt_number, failure)
 
 
 def _record(message: Message) -> rows.SinkRecord:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sinks.store import patiently
+
 _FILES = Path(__file__).parent
 _COMMENT = "--"
 
@@ -58,17 +60,18 @@ def statements(placement: Placement) -> dict[str, list[str]]:
 def migrate(store: Commands, placement: Placement) -> list[str]:
     """Apply what was not applied yet; the names applied. A crash in between is harmless: each statement repeats."""
     substitutions = placement.substitutions()
-    store.command(
+    patiently(
+        store.command,
         f"CREATE TABLE IF NOT EXISTS schema_migrations {substitutions['{on_cluster}']} "
         "(name String, applied_at DateTime DEFAULT now()) "
-        f"ENGINE = {substitutions['{replacing}']} ORDER BY name"
+        f"ENGINE = {substitutions['{replacing}']} ORDER BY name",
     )
-    applied = {row[0] for row in store.query("SELECT name FROM schema_migrations")}
+    applied = {row[0] for row in patiently(store.query, "SELECT name FROM schema_migrations")}
     fresh = []
     for name, sqls in statements(placement).items():
         if name not in applied:
             for sql in sqls:
-                store.command(sql)
-            store.command(f"INSERT INTO schema_migrations (name) VALUES ('{name}')")
+                patiently(store.command, sql)
+            patiently(store.command, f"INSERT INTO schema_migrations (name) VALUES ('{name}')")
             fresh.append(name)
     return fresh

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from billing.export import export_csv
@@ -18,11 +18,11 @@ COMMAND_SECONDS = 180
 
 
 class Installation:
-    """One data folder, and `rtmeter` on it."""
+    """One data folder, and `rtmeter` on it. `settings`: more of its environment."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.environment = {**os.environ, "RTMETER_DATA_DIR": str(data_dir)}
+        self.environment = {**os.environ, "RTMETER_DATA_DIR": str(data_dir), **(settings or {})}
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end; AssertionError with what it said if its exit code is none of `codes`."""
