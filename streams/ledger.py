@@ -4,7 +4,8 @@ The protocol, step by step, and what a crash after each step leaves:
 
 1. Apply the batch to the state in memory.              Nothing was written: the next owner reads the batch again.
 2. Write the changed records to `entitlements`, daily   Some of the outputs are in the log, all of a higher revision
-   rows and dead letters to theirs.                     than the watermark: the next owner cuts them back and writes them anew.
+   rows and dead letters to theirs. Of a long           than the watermark: the next owner cuts them back and writes them anew.
+   subscriber full pages are first, the head last.      A page without its head: the head before it has the same facts.
 3. If there were daily rows or dead letters, wait       As after 2. Without this step a watermark could stand in the log
    until they are acknowledged.                         while a row, in another topic and partition, was lost.
 4. Write the watermark to the same `entitlements`       With the watermark in the log everything before it is too,
@@ -22,6 +23,7 @@ from schemas.decode import AssignmentRecord
 from schemas.entitlements import WATERMARK_KEY, Watermark, decode_key, encode_record
 from schemas.topics import TopicNames
 from streams.core.account import OutputRecord
+from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
 from streams.input_bounds import InputLost, check_input
@@ -60,7 +62,9 @@ class Ledger:
     Acknowledgements are heard under the same lock, so that they cannot change what a call is just looking at.
     """
 
-    def __init__(self, log: Log, names: TopicNames, metrics: WorkerMetrics) -> None:
+    def __init__(self, log: Log, names: TopicNames, metrics: WorkerMetrics, paging: Paging = PAGING) -> None:
+        """Another `paging` is for tests."""
+        self._paging = paging
         self._log = log
         self._names = names
         self._metrics = metrics
@@ -203,7 +207,7 @@ class Ledger:
 
     def _restore(self, partition: int) -> _Owned:
         with self._metrics.restoring(partition):
-            restore = Restore(self._names.package_assignments, partition)
+            restore = Restore(self._names.package_assignments, partition, paging=self._paging)
             end = 0
             for offset, key, value in self._log.read(self._names.entitlements, partition):
                 restore.feed(key, value)

@@ -186,6 +186,7 @@ class LongSubscriber:
 
 
 _NOTHING = Changes([], [])
+_NO_HEAD = encode_record(0, LongHead([], [], -1, 0))
 
 
 class LoggedParts:
@@ -218,20 +219,18 @@ class LoggedParts:
 
         A crash can have left a page without the head that goes with it: then the head has the page's facts too.
         """
+        head = decode_head(self.head or _NO_HEAD)
+        if any(number not in self.pages for number in range(max([head.pages, *(n + 1 for n in self.pages)]))):
+            raise LogIncomplete("the log lacks a page of a subscriber's facts")
         facts: dict[int, SubscriberFact] = {}
         for value in self.pages.values():
             facts.update((fact.offset, fact) for fact in decode_page(value).facts if fact.offset < length)
-        if self.head is not None:
-            facts.update((fact.offset, fact) for fact in decode_head(self.head).facts if fact.offset < length)
+        facts.update((fact.offset, fact) for fact in head.facts if fact.offset < length)
         found = [facts[offset] for offset in sorted(facts)]
         for number in range(len(found) // page_facts):
-            page = self.pages.get(number)
-            wanted = found[number * page_facts : (number + 1) * page_facts]
-            if page is None or decode_page(page).facts != wanted:
-                raise LogIncomplete(f"page {number} of a subscriber is not in the log as it was written")
-        pages = 0 if self.head is None else decode_head(self.head).pages
-        if any(number not in self.pages for number in range(pages)):
-            raise LogIncomplete(f"a subscriber has {pages} pages, but they are not all in the log")
+            page = decode_page(self.pages[number]).facts if number in self.pages else None
+            if page != found[number * page_facts : (number + 1) * page_facts]:
+                raise LogIncomplete(f"page {number} of a subscriber's facts is not in the log as it was written")
         return found
 
     def restored(

@@ -17,22 +17,30 @@ from hypothesis import strategies as st
 
 import billing.offline
 import streams.core.account
-from schemas.entitlements import REVISION_BYTES, WATERMARK_KEY, revision_of
+from schemas.entitlements import REVISION_BYTES, WATERMARK_KEY, decode_page, decode_segment, revision_of
 from schemas.facts import CustomerFact, Kind, SubscriberFact
 from schemas.instants import parse_time_ms
 from streams.core.account import Account
+from streams.core.block_fold import BlockFold, Changes
 from streams.core.fold import fold_subscriber
+from streams.core.long_subscriber import LoggedParts, LogIncomplete, LongSubscriber, Paging
 from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
+from streams.core.segments import Segments
 from tests.streams import cases, laws
 from tests.streams.laws import TOPIC, Core
-from tests.streams.strategies import Record
+from tests.streams.strategies import DAY_MS, FIRST_DAY, Event, Record
 
 #: A fault must show within so many cases. The rarest of them shows in one of some 300.
 WITHIN = 6_000
 
 
-def assert_caught(law: Callable[..., None], case: st.SearchStrategy[cases.Case], twin: Any) -> None:
+def assert_caught(
+    law: Callable[..., None],
+    case: st.SearchStrategy[cases.Case],
+    twin: Any,
+    caught: type[Exception] = AssertionError,
+) -> None:
     """The law's check fails on the twin in one of the first cases."""
 
     @settings(max_examples=WITHIN, derandomize=True, database=None, phases=[Phase.generate])
@@ -40,7 +48,7 @@ def assert_caught(law: Callable[..., None], case: st.SearchStrategy[cases.Case],
     def check(drawn: cases.Case) -> None:
         law(twin, *drawn)
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(caught):
         check()
 
 
@@ -453,6 +461,121 @@ def test_a_fold_by_another_rule_is_caught(tamper: Callable[[Facts], Facts], monk
 
     monkeypatch.setattr(streams.core.account, "fold_subscriber", twin)
     assert_caught(laws.check_oracle, cases.ORACLE, Core())
+
+
+# ---- long subscribers
+
+
+def finds_only_what_the_head_has(long: LongSubscriber, source: str, id_: str) -> SubscriberFact | None:
+    facts = long._touch().facts
+    return next((fact for fact in facts if (fact.source, fact.id) == (source, id_)), None)
+
+
+def remembers_the_holder_of_the_last_block(fold: BlockFold) -> SubscriberFact | None:
+    return fold._blocks[-1].holding
+
+
+def stays_as_provisioned(long: LongSubscriber, deprovisions: Sequence[CustomerFact]) -> Changes:
+    return Changes([], [])
+
+
+def never_voids(fold: BlockFold, fact: SubscriberFact) -> Changes:
+    return Changes([], [])
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "twin", "law", "case"),
+    [
+        (LongSubscriber, "find", finds_only_what_the_head_has, laws.check_conflicts, cases.CONFLICTS),
+        (BlockFold, "holding", remembers_the_holder_of_the_last_block, laws.check_oracle, cases.ORACLE),
+        (LongSubscriber, "set_deprovisions", stays_as_provisioned, laws.check_oracle, cases.ORACLE),
+        (BlockFold, "remove", never_voids, laws.check_arrival, cases.ARRIVAL),
+    ],
+    ids=lambda argument: getattr(argument, "__name__", ""),
+)
+def test_a_long_subscriber_by_another_rule_is_caught(
+    owner: type,
+    name: str,
+    twin: Callable[..., Any],
+    law: Callable[..., None],
+    case: st.SearchStrategy[cases.Case],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(owner, name, twin)
+    assert_caught(law, case, laws.TINY_CORE)
+
+
+def leaves_out_what_came_back(segments: Segments, revision: int) -> dict[str, bytes]:
+    """Writes what the run as a whole changed, as if no other owner had written what was in between."""
+    before = dict(segments._at_rest)
+    values = put_segments_to_rest(segments, revision)
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in before or before[name][REVISION_BYTES:] != value[REVISION_BYTES:]
+    }
+
+
+def leaves_out_empty_ones(segments: Segments, revision: int) -> dict[str, bytes]:
+    values = put_segments_to_rest(segments, revision)
+    return {name: value for name, value in values.items() if decode_segment(value).intervals}
+
+
+put_segments_to_rest = Segments.put_to_rest
+
+
+def test_segments_that_keep_what_is_gone_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Segments, "put_to_rest", leaves_out_empty_ones)
+    assert_caught(laws.check_records, cases.CLOSES, laws.TINY_CORE)
+
+
+def changed(number: int, day: int, package: str) -> Event:
+    data = {"partnerOrgId": "P", "customerOrgId": "c1", "subscriberId": "s1", "package": package, "userId": "u1"}
+    return Event("wholesale.package.changed.v1", "/a", str(number), (FIRST_DAY + day) * DAY_MS, None, data)
+
+
+def test_segments_that_keep_what_a_crashed_owner_saw_in_between_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = changed(3, 1, "C")
+    target = {"partnerOrgId": "P", "customerOrgId": "c1", "subscriberId": "s1", "voids": {"source": "/a", "id": "3"}}
+    void = Event("wholesale.event.voided.v1", "/a", "4", late.time_ms, None, target)
+    arrived = [changed(0, 0, "A"), changed(1, 2, "B"), changed(2, 3, "A"), late, void]
+    # The first owner writes what the late fact does, and crashes; the next one takes the fact and its void at once.
+    owners = [([3, 1], 1, 100), ([2], 1, 0)]
+    paging = Paging(page_facts=2, segment_intervals=1, block_facts=1)
+    core = Core(new_state=lambda: PartitionState(TOPIC, 0, paging=paging))
+    laws.check_records(core, arrived, owners)
+    monkeypatch.setattr(Segments, "put_to_rest", leaves_out_what_came_back)
+    with pytest.raises(AssertionError):
+        laws.check_records(core, arrived, owners)
+
+
+def writes_the_head_first(applied: Applied) -> list[laws.Entry]:
+    """A crash between the two leaves a head without the facts of a page, and no page."""
+    *changed, watermark = entries_of(applied)
+    return [*sorted(changed, key=lambda entry: b'","page","' in entry[0]), watermark]
+
+
+entries_of = laws.entries
+
+
+def test_a_head_before_its_page_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(laws, "entries", writes_the_head_first)
+    assert_caught(laws.check_restore, cases.RESTORE, laws.TINY_CORE, LogIncomplete)
+
+
+def keeps_whole_pages(parts: LoggedParts, length: int, page_facts: int) -> list[SubscriberFact]:
+    """Takes a page for part of the state though a crash left it beyond the watermark."""
+    paged = {fact.offset: fact for value in parts.pages.values() for fact in decode_page(value).facts}
+    paged |= {fact.offset: fact for fact in facts_of_parts(parts, length, page_facts)}
+    return [paged[offset] for offset in sorted(paged)]
+
+
+facts_of_parts = LoggedParts.facts
+
+
+def test_a_restore_that_keeps_what_lies_beyond_in_a_page_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LoggedParts, "facts", keeps_whole_pages)
+    assert_caught(laws.check_restore, cases.RESTORE, laws.TINY_CORE)
 
 
 # ---- and nothing else

@@ -7,11 +7,13 @@ import pytest
 
 from schemas.entitlements import WATERMARK_KEY, decode_watermark, encode_record
 from schemas.topics import TopicNames
+from streams.core.long_subscriber import PAGING, LogIncomplete, Paging
 from streams.core.partition import OutputRecord
 from streams.input_bounds import InputLost
 from streams.ledger import Ledger
 from streams.log import Acknowledged, LogFailed
 from streams.metrics import WorkerMetrics
+from tests.streams.laws import TINY, picture
 
 NAMES = TopicNames.with_prefix("")
 NOW = 1_794_700_800_000
@@ -103,8 +105,8 @@ class MemoryLog:
         return len(self.topics.get((topic, partition), []))
 
 
-def ledger(log: MemoryLog, generation: int = 1) -> Ledger:
-    owner = Ledger(log, NAMES, WorkerMetrics())
+def ledger(log: MemoryLog, generation: int = 1, paging: Paging = PAGING) -> Ledger:
+    owner = Ledger(log, NAMES, WorkerMetrics(), paging)
     owner.own({0}, generation)
     return owner
 
@@ -135,16 +137,18 @@ def test_without_rows_or_dead_letters_nothing_is_waited_for() -> None:
     assert log.effects == [NAMES.entitlements, "watermark"]
 
 
-def test_a_crash_at_any_step_is_made_good_by_the_next_owner() -> None:
+@pytest.mark.parametrize("paging", [PAGING, TINY], ids=["plain", "long"])
+def test_a_crash_at_any_step_is_made_good_by_the_next_owner(paging: Paging) -> None:
     batches = [
         [assigned(0, "s1"), assigned(1, "s2"), Record(2, b"c", b"nonsense")],
         [closed(3, "2026-10-05"), assigned(4, "s1", "WEBEX_SUITE", day=2)],
         [assigned(5, "s3", day=4), assigned(6, "s2", "WEBEX_SUITE", day=3)],
+        [assigned(7, "s1", "WEBEX_MEETINGS", day=6), assigned(8, "s1", day=4), assigned(9, "s2", day=9)],
     ]
     records = [record for batch in batches for record in batch]
 
     whole = MemoryLog()
-    owner = ledger(whole)
+    owner = ledger(whole, paging=paging)
     for batch in batches:
         owner.apply(0, batch[0].offset, batch)
     wanted_rows = dict(whole.topics[(NAMES.daily_usage, 0)])
@@ -152,16 +156,17 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_owner() -> None:
 
     for fail_at in range(len(whole.effects)):
         log = MemoryLog(fail_at=fail_at)
-        crashing = ledger(log)
+        crashing = ledger(log, paging=paging)
         with pytest.raises(LogFailed, match="crashed here"):
             for batch in batches:
                 crashing.apply(0, batch[0].offset, batch)
         log.fail_at = None
         log._unheard.clear()
-        successor = Ledger(log, NAMES, WorkerMetrics())
+        successor = Ledger(log, NAMES, WorkerMetrics(), paging)
         position = successor.own({0}, 5)[0]
         successor.apply(0, position, records[position:])
         assert {key: value[8:] for key, value in last_values(log).items()} == wanted, fail_at
+        assert picture(successor.states()[0], facts=True) == picture(owner.states()[0], facts=True)
         # Of each row the highest revision counts; it stands last in the value.
         rows: dict[bytes, tuple[int, bytes]] = {}
         for key, value in log.topics[(NAMES.daily_usage, 0)]:
@@ -200,6 +205,43 @@ def test_a_state_is_kept_over_consecutive_generations_and_restored_otherwise() -
     owner.own({0}, 7)
     assert owner.states()[0] is not kept
     assert owner.states()[0].next_offset == 1
+
+
+def test_pages_are_in_the_log_before_the_head_that_lacks_their_facts() -> None:
+    log = MemoryLog()
+    owner = ledger(log, paging=TINY)
+    owner.apply(0, 0, [assigned(0, "s"), assigned(1, "s", "WEBEX_SUITE", day=2), assigned(2, "s", day=3)])
+    keys = [key for key, _ in log.topics[(NAMES.entitlements, 0)]]
+    assert keys.index(b'["p","c","s","page","0"]') < keys.index(b'["p","c","s"]')
+
+
+def test_a_log_that_lost_a_page_is_refused() -> None:
+    log = MemoryLog()
+    ledger(log, paging=TINY).apply(0, 0, [assigned(day, "s", day=day + 1) for day in range(5)])
+    kept = log.topics[(NAMES.entitlements, 0)]
+    kept[:] = [entry for entry in kept if entry[0] != b'["p","c","s","page","0"]']
+    with pytest.raises(LogIncomplete, match="lacks a page"):
+        ledger(log, generation=9, paging=TINY)
+
+
+def test_parts_that_a_frozen_owner_overwrites_are_written_again() -> None:
+    log = MemoryLog()
+    frozen = ledger(log, paging=TINY)
+    frozen.apply(0, 0, [assigned(day, "s", f"WEBEX_{day}", day=day + 1) for day in range(9)])
+    stale = list(log.topics[(NAMES.entitlements, 0)])[:-1]
+    successor = ledger(log, generation=9, paging=TINY)
+    late = [assigned(9 + day, "s", f"LATE_{day}", day=day + 1) for day in range(9)]
+    successor.apply(0, 9, late)
+    right = last_values(log)
+    for key, value in stale:
+        log.append(NAMES.entitlements, 0, key, value)
+    assert {key for key, value in last_values(log).items() if value != right[key]} > {b'["p","c","s"]'}
+    successor.apply(0, 18, [assigned(18, "other")])  # its watermark's offset shows the stranger
+    successor.apply(0, 19, [assigned(19, "another")])
+    healed = last_values(log)
+    assert {key: healed[key] for key in right if key != WATERMARK_KEY} == {
+        key: value for key, value in right.items() if key != WATERMARK_KEY
+    }
 
 
 def test_what_a_frozen_owner_overwrites_is_written_again() -> None:
