@@ -168,6 +168,8 @@ class Sink:
                     begin,
                     start.missing,
                 )
+                # A partition that holds nothing brings no record to do it: whoever waits for it would wait for ever.
+                self._insert(rows.position_block([(part.topic, part.partition, start.offset)]))
             part.offset = start.offset
         # What waits was not stored: it is read again.
         self._runs.clear()
