@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint types arrow test test-quick test-long demo bench bench-short bench-reports bench-reports-short pins clean
+.PHONY: help setup check lint types arrow test test-quick test-long simulate mutants chaos fuzz network-faults demo bench bench-short bench-reports bench-reports-short bench-long pins clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-19s %s\n", $$1, $$2}'
@@ -42,6 +42,21 @@ test-quick: setup ## The tests without Kafka, with few examples
 test-long: setup ## The laws with 50,000 examples each (hours)
 	@HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/streams tests/schemas
 
+simulate: $(STAMP) ## Core, ledger, worker and sink in one process under random faults: SEEDS=n of them, or SEED=n again
+	@$(BIN)/python -m tests.simulation $(if $(SEED),replay $(SEED),run --seeds $(or $(SEEDS),2000))
+
+mutants: $(STAMP) ## How many seeds of the simulation each broken variant of the code needs to be caught
+	@$(BIN)/python -m tests.simulation mutants
+
+chaos: setup ## Real processes: 200 kills, 20 freezes, broker restarts, a full disk, 2 million events (half an hour)
+	@$(BIN)/python -m tests.chaos
+
+fuzz: $(STAMP) ## A million spoilt examples through the decoder (some minutes)
+	@$(BIN)/python -m tests.fuzz
+
+network-faults: $(STAMP) ## A thousand faults between the sink and ClickHouse over HTTP (some minutes)
+	@RTMETER_NETWORK_FAULTS=1000 $(BIN)/pytest -s -q tests/network/test_campaign.py
+
 demo: setup ## A generated month through a real Kafka to reports, and what happened
 	@$(BIN)/rtmeter demo
 
@@ -56,6 +71,10 @@ bench-reports: setup ## Reports of a million subscribers beside the engine's own
 
 bench-reports-short: setup ## The same with small counts
 	@$(BIN)/python -m bench.reports.run --short
+
+bench-long: $(STAMP) ## What an event costs a subscriber of 100 to 100,000 facts, and 200,000 subscribers deprovisioned at once
+	@$(BIN)/python -m bench.long_subscriber
+	@$(BIN)/python -m bench.mass_deprovision
 
 pins: ## Pin the newest versions of all dependencies, by hash
 	@$(BIN)/python -m pip install --quiet uv

@@ -123,6 +123,8 @@ class Watermark(Struct, frozen=True, array_like=True):
     """The log position of a partition's state: everything before `next_offset` is in the records before this one.
 
     The counters are cumulative over the input prefix, so that input = metered + duplicates + refused + day_closes.
+    `claim`: where the log ended when its writer last knew that it owned the partition. Of two owners that both write,
+    because one of them was frozen, the one with the higher claim counts, wherever the other one stands.
     """
 
     next_offset: int
@@ -131,6 +133,7 @@ class Watermark(Struct, frozen=True, array_like=True):
     duplicates: int = 0
     refused: int = 0
     day_closes: int = 0
+    claim: int = 0
 
 
 class RecordKey(Struct, frozen=True, array_like=True):

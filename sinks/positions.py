@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from sinks.store import ReadableStore, Store
+from sinks.catalog import Answers
+from sinks.store import Store
 
 #: (topic, partition) -> the offset of the next record to store.
 Positions = dict[tuple[str, int], int]
@@ -29,7 +30,7 @@ def choose_start(position: int | None, begin: int, end: int) -> Start:
     return Start(max(position, begin), max(0, begin - position))
 
 
-def stored_positions(store: ReadableStore) -> Positions:
+def stored_positions(store: Answers) -> Positions:
     """How far each topic's rows are in the store."""
     found = store.query("SELECT topic, partition, revision FROM sink_positions FINAL")
     return {(topic, partition): offset for topic, partition, offset in found}

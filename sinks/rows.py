@@ -1,6 +1,7 @@
 """Records of each topic as columns of the tables. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -191,7 +192,7 @@ def entitlement_blocks(records: Sequence[SinkRecord]) -> list[Block]:
     """
     timelines: list[tuple[object, ...]] = []
     customers: list[tuple[object, ...]] = []
-    progress: list[tuple[object, ...]] = []
+    progress: list[tuple[int, int, int | None, int, int, int, int]] = []
     for record in records:
         assert record.key is not None and record.value is not None
         key = decode_key(record.key)
@@ -220,8 +221,8 @@ def entitlement_blocks(records: Sequence[SinkRecord]) -> list[Block]:
     if customers:
         blocks += _current_and_history("customers", CUSTOMERS, customers)
     if progress:
-        # Last, so that what it says is stored is stored.
-        blocks.append(_block("partition_progress", PROGRESS, progress[-1:]))
+        # Last, so that what it says is stored is stored. The highest: a frozen owner's may come late, and be the last.
+        blocks.append(_block("partition_progress", PROGRESS, [max(progress, key=itemgetter(1))]))
     return blocks
 
 

@@ -1,34 +1,24 @@
-"""The sink: Kafka to ClickHouse, at least once, and harmless, because a repeated row is the same row.
-
-Step by step, and what a crash after each step leaves:
-
-1. Read records; make one block per Kafka partition and table.   Nothing.
-2. Insert each block, retrying for ever.                         Rows that will be inserted again: the same rows.
-3. Insert the position of each partition.                        Done: the position lives with the rows.
-4. Commit the group offsets.                                     Only monitoring reads them.
+"""The sink: Kafka to ClickHouse. What it does with what it reads, step by step, is `sinks.loop`; here are the real
+consumer, the waiting between attempts, and the metrics.
 
 Nothing is skipped: a block that cannot be inserted is tried again until it can, and the lag shows it.
 """
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import tenacity
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message, TopicPartition
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from schemas.catalog import CatalogVersion, decode_catalog
-from schemas.dead_letters import DeadLetter, headers_of
-from schemas.reasons import Refused
 from schemas.topics import TopicNames
 from sinks import rows
-from sinks.catalog import load_catalog
-from sinks.positions import choose_start, forget_positions, stored_positions
-from sinks.store import Store, StoreFailed, patiently
-from sinks.whole_runs import WholeRuns
+from sinks.loop import Position, SinkLoop
+from sinks.positions import choose_start, forget_positions
+from sinks.store import Store, StoreFailed
 from streams.log import KafkaLog, LogFailed
 
 logger = logging.getLogger(__name__)
@@ -75,13 +65,10 @@ class Sink:
     """One sink process: a consumer of all five topics."""
 
     def __init__(self, settings: SinkSettings, store: Store, metrics: SinkMetrics) -> None:
-        self._names = TopicNames.with_prefix(settings.topic_prefix)
-        self._store = store
+        names = TopicNames.with_prefix(settings.topic_prefix)
         self._metrics = metrics
+        self._store = store
         self._stopping = threading.Event()
-        # Only for catalog records that are refused.
-        self._log = KafkaLog(settings.bootstrap_servers)
-        self._catalog = patiently(load_catalog, store)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.bootstrap_servers,
@@ -97,15 +84,8 @@ class Sink:
                 "fetch.wait.max.ms": 100,
             }
         )
-        self._runs: defaultdict[int, WholeRuns] = defaultdict(WholeRuns)
-        names = self._names
-        self._builders: dict[str, rows.Builder] = {
-            names.package_assignments: rows.raw_event_blocks,
-            names.entitlements: rows.entitlement_blocks,
-            names.daily_usage: rows.daily_usage_blocks,
-            names.dead_letters: rows.dead_letter_blocks,
-            names.catalog: self._catalog_blocks,
-        }
+        # The log is only for catalog records that are refused.
+        self._loop = SinkLoop(names, store, KafkaLog(settings.bootstrap_servers), self, self._persist)
 
     def stop(self) -> None:
         """Stop after the batch under way; from any thread or signal handler."""
@@ -113,10 +93,10 @@ class Sink:
 
     def run(self) -> None:
         """Fill the store until `stop`. LogFailed when Kafka fails for good."""
-        self._consumer.subscribe(list(self._builders), on_assign=self._go_on)
+        self._consumer.subscribe(self._loop.topics, on_assign=self._begin)
         try:
             while not self._stopping.is_set():
-                self._store_batch(self._consumer.consume(_MAX_RECORDS, timeout=_WAIT_SECONDS))
+                self._loop.store(list(_records(self._consumer.consume(_MAX_RECORDS, timeout=_WAIT_SECONDS))))
         except StoreFailed:
             if not self._stopping.is_set():
                 raise
@@ -125,86 +105,10 @@ class Sink:
         finally:
             self._consumer.close()
 
-    def _store_batch(self, messages: Sequence[Message]) -> None:
-        by_partition: dict[tuple[str, int], list[rows.SinkRecord]] = defaultdict(list)
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._note(error)
-                continue
-            record = _record(message)
-            by_partition[(record.topic, record.partition)].append(record)
-        offsets = []
-        for (topic, partition), records in by_partition.items():
-            next_offset = records[-1].offset + 1
-            if topic == self._names.entitlements:
-                runs = self._runs[partition]
-                records = runs.take(records)
-                next_offset = runs.position(next_offset)
-            for block in self._builders[topic](records):
-                self._insert(block)
-            offsets.append(TopicPartition(topic, partition, next_offset))
-        if offsets:
-            self._insert(rows.position_block([(part.topic, part.partition, part.offset) for part in offsets]))
-            self._commit(offsets)
-
-    def _go_on(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Read each assigned partition from where the store's rows end."""
-        # As often as it takes: a sink that does not know where to go on must neither begin again nor end.
-        positions = self._retrying(_note_unread_positions)(stored_positions, self._store)
-        for part in partitions:
-            begin, end = consumer.get_watermark_offsets(part, timeout=_BOUNDS_SECONDS)
-            start = choose_start(positions.get((part.topic, part.partition)), begin, end)
-            if start.anew:
-                logger.warning("%s[%d] was made anew: it is read from its beginning", part.topic, part.partition)
-                forget_positions(self._store, [(part.topic, part.partition)])
-            if start.missing:
-                self._metrics.missing.labels(part.topic).inc(start.missing)
-                logger.error(
-                    "%s[%d] begins at offset %d: %d records before it are not in this store and cannot be read any "
-                    "more. What follows from raw events can be rebuilt: docs/recovery.md",
-                    part.topic,
-                    part.partition,
-                    begin,
-                    start.missing,
-                )
-                # A partition that holds nothing brings no record to do it: whoever waits for it would wait for ever.
-                self._insert(rows.position_block([(part.topic, part.partition, start.offset)]))
-            part.offset = start.offset
-        # What waits was not stored: it is read again.
-        self._runs.clear()
-        consumer.assign(partitions)
-
-    def _insert(self, block: rows.Block) -> None:
-        if not block.columns:
+    def commit(self, positions: Sequence[Position]) -> None:
+        offsets = [TopicPartition(*position) for position in positions]
+        if not offsets:
             return
-        insert = self._retrying(lambda state: self._note_failure(block, state))
-        insert(self._store.insert, block.table, block.names, block.columns)
-        self._metrics.rows.labels(block.table).inc(len(block.columns[0]))
-
-    def _retrying(self, note: Callable[[tenacity.RetryCallState], None]) -> tenacity.Retrying:
-        """Try again until the store answers; StoreFailed only when asked to stop."""
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreFailed),
-            wait=tenacity.wait_exponential(_FIRST_RETRY_SECONDS, max=_LONGEST_RETRY_SECONDS),
-            stop=tenacity.stop_when_event_set(self._stopping),
-            sleep=tenacity.sleep_using_event(self._stopping),
-            before_sleep=note,
-            reraise=True,
-        )
-
-    def _note_failure(self, block: rows.Block, state: tenacity.RetryCallState) -> None:
-        self._metrics.failures.labels(block.table).inc()
-        failure = state.outcome.exception() if state.outcome else None
-        logger.error(
-            "%d rows of %s cannot be stored, trying again (attempt %d): %s",
-            len(block.columns[0]),
-            block.table,
-            state.attempt_number,
-            failure,
-        )
-
-    def _commit(self, offsets: list[TopicPartition]) -> None:
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except Exception as error:
@@ -215,51 +119,67 @@ class Sink:
             if high >= 0:
                 self._metrics.lag.labels(offset.topic, str(offset.partition)).set(max(0, high - offset.offset))
 
-    def _catalog_blocks(self, records: Sequence[rows.SinkRecord]) -> list[rows.Block]:
-        """Catalog records are raw events, versions, and dead letters where they are refused.
+    def _begin(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Read each assigned partition from where the store's rows end."""
+        positions = self._loop.begin([(part.topic, part.partition) for part in partitions])
+        for part in partitions:
+            key = (part.topic, part.partition)
+            begin, end = consumer.get_watermark_offsets(part, timeout=_BOUNDS_SECONDS)
+            start = choose_start(positions.get(key), begin, end)
+            if start.anew:
+                logger.warning("%s[%d] was made anew: it is read from its beginning", *key)
+                self._persist(lambda key=key: forget_positions(self._store, [key]), None)  # type: ignore[misc]
+                positions.pop(key, None)
+            if start.missing:
+                self._metrics.missing.labels(part.topic).inc(start.missing)
+                logger.error(
+                    "%s[%d] begins at offset %d: %d records before it are not in this store and cannot be read any "
+                    "more. What follows from raw events can be rebuilt: docs/recovery.md",
+                    *key,
+                    begin,
+                    start.missing,
+                )
+                # A partition that holds nothing brings no record to do it: whoever waits for it would wait for ever.
+                self._loop.skip_to(Position(*key, start.offset))
+            part.offset = start.offset
+        consumer.assign(partitions)
+        # A former owner may have died before it could tell the group (step 4).
+        self.commit([Position(*key, offset) for key, offset in positions.items()])
 
-        The letters' rows come first, though the topic brings them too: so a redriven record of the catalog that is
-        stored and is no dead letter was taken (`billing.dead_letters`).
-        """
-        versions: list[CatalogVersion] = []
-        letters: list[rows.SinkRecord] = []
-        for record in records:
-            try:
-                version = decode_catalog(record.value, record.key, record.append_time_ms, record.offset)
-                if self._catalog.add(version):
-                    versions.append(version)
-            except Refused as refused:
-                letters.append(self._refuse(record, refused))
-        self._log.wait()
-        blocks = rows.dead_letter_blocks(letters) if letters else []
-        blocks += rows.raw_event_blocks(records)
-        return blocks + rows.catalog_blocks(versions) if versions else blocks
-
-    def _refuse(self, record: rows.SinkRecord, refused: Refused) -> rows.SinkRecord:
-        letter = DeadLetter(
-            refused.reason,
-            refused.detail,
-            record.topic,
-            record.partition,
-            record.offset,
-            record.append_time_ms,
-            record.key,
-            record.value,
+    def _persist(self, statement: Callable[[], Any], block: rows.Block | None) -> Any:
+        """Try until it works: with backoff, for ever, or until `stop`."""
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StoreFailed),
+            wait=tenacity.wait_exponential(_FIRST_RETRY_SECONDS, max=_LONGEST_RETRY_SECONDS),
+            stop=tenacity.stop_when_event_set(self._stopping),
+            sleep=tenacity.sleep_using_event(self._stopping),
+            before_sleep=lambda state: self._note_failure(block, state),
+            reraise=True,
         )
-        headers = headers_of(letter)
-        self._log.write_with_headers(self._names.dead_letters, 0, letter.key, letter.value, headers)
-        return record._replace(headers=headers)
+        result = retrying(statement)
+        if block is not None:
+            self._metrics.rows.labels(block.table).inc(len(block.columns[0]))
+        return result
 
-    @staticmethod
-    def _note(error: KafkaError) -> None:
-        if error.fatal():
+    def _note_failure(self, block: rows.Block | None, state: tenacity.RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        again = f"trying again (attempt {state.attempt_number}): {failure}"
+        if block is None:
+            logger.error("the store does not say what it holds, %s", again)
+            return
+        self._metrics.failures.labels(block.table).inc()
+        logger.error("%d rows of %s cannot be stored, %s", len(block.columns[0]), block.table, again)
+
+
+def _records(messages: Sequence[Message]) -> Iterator[rows.SinkRecord]:
+    for message in messages:
+        error = message.error()
+        if error is None:
+            yield _record(message)
+        elif error.fatal():
             raise LogFailed(f"Kafka cannot be read: {error.str()}")
-        logger.warning("Kafka: %s", error.str())
-
-
-def _note_unread_positions(state: tenacity.RetryCallState) -> None:
-    failure = state.outcome.exception() if state.outcome else None
-    logger.error("positions cannot be read, trying again (attempt %d): %s", state.attempt_number, failure)
+        else:
+            logger.warning("Kafka: %s", error.str())
 
 
 def _record(message: Message) -> rows.SinkRecord:

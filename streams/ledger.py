@@ -11,11 +11,16 @@ The protocol, step by step, and what a crash after each step leaves:
 4. Write the watermark to the same `entitlements`       With the watermark in the log everything before it is too,
    partition.                                           because one idempotent producer keeps the partition's order.
 5. Later, commit the group offset.                      Only monitoring reads it.
+
+A new owner begins with a watermark too: its claim. A former one may be frozen, wake up, and write on; from the claim
+on its watermarks do not count, wherever it stands (`streams.core.restore`), and what it overwrites is written again.
 """
 
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from schemas.daily_usage import DailyRow, daily_row_key, encode_daily_row
 from schemas.dead_letters import headers_of
@@ -43,10 +48,12 @@ RECORDS_PER_RUN = 256
 class _Owned:
     """One partition that this process owns: its state, and where its log ends as far as we wrote it."""
 
-    __slots__ = ("confirmed_end", "expected_end", "foreign_from", "foreign_records", "state")
+    __slots__ = ("claim", "confirmed_end", "expected_end", "foreign_from", "foreign_records", "state")
 
     def __init__(self, state: PartitionState, log_end: int) -> None:
         self.state = state
+        # Above that of every watermark that was in the log when we last looked: ours are the ones that count.
+        self.claim = log_end
         # The offset that our next record will get, if nobody else writes to the partition.
         self.expected_end = log_end
         # Everything of the log below it was read at restore, or written by us.
@@ -54,6 +61,17 @@ class _Owned:
         # How many records of others the acknowledgements have shown so far, and where to look for the newest.
         self.foreign_records = 0
         self.foreign_from: int | None = None
+
+    def nothing_under_way(self) -> bool:
+        """Whether all that we wrote is acknowledged: a watermark is always the last of it."""
+        return self.confirmed_end == self.expected_end + self.foreign_records
+
+    def others_wrote(self, records: int) -> None:
+        """Note how many records of others are in the log so far, and from where on to look for the newest."""
+        if records != self.foreign_records:
+            if self.foreign_from is None:
+                self.foreign_from = self.confirmed_end
+            self.foreign_records = records
 
 
 class Ledger:
@@ -120,16 +138,34 @@ class Ledger:
                 taken += applied.taken
             self._log.poll()
 
+    def look_for_others(self) -> None:
+        """Look whether anybody else wrote to the logs of the owned partitions, and make that good.
+
+        `apply` finds it out by itself, with the next input. A partition may have none for long, and then compaction
+        would in the end keep what a frozen owner wrote last: so this is called well within `min.compaction.lag.ms`.
+        """
+        with self._lock:
+            self._log.poll()
+            for partition, owned in self._owned.items():
+                # Of what is under way the acknowledgement will tell.
+                if owned.nothing_under_way():
+                    end = self._end_of(partition)
+                    if end > owned.confirmed_end:
+                        owned.others_wrote(end - owned.expected_end)
+                if owned.foreign_from is not None:
+                    self._heal(partition, owned)
+            self._log.poll()
+
     def durable_offsets(self) -> dict[int, int]:
         """The acknowledged watermark of each owned partition: what the group offset may say (step 5)."""
         if self._lock.acquire(blocking=False):
-            # While a batch is applied nobody waits for this: it is for monitoring.
+            # While a batch is applied or a log restored nobody waits for this: it is for monitoring.
             try:
                 self._log.poll()
             finally:
                 self._lock.release()
-        owned = dict(self._owned)
-        return {partition: offset for partition, offset in dict(self._durable).items() if partition in owned}
+        owned, durable = self._owned.copy(), self._durable.copy()
+        return {partition: offset for partition, offset in durable.items() if partition in owned}
 
     def states(self) -> dict[int, PartitionState]:
         """The owned states, for looking at."""
@@ -139,6 +175,14 @@ class Ledger:
         """Wait until everything written is acknowledged: before leaving."""
         with self._lock:
             self._log.wait()
+
+    def _end_of(self, partition: int) -> int:
+        try:
+            return self._log.end(self._names.entitlements, partition)
+        except LogFailed as failure:
+            # Nothing was written or missed: the next look will do.
+            logger.warning("%s", failure)
+            return 0
 
     def _write(self, partition: int, owned: _Owned, applied: Applied) -> None:
         names = self._names
@@ -164,38 +208,40 @@ class Ledger:
             self._log.write(self._names.daily_usage, partition, piece)
 
     def _write_watermark(self, partition: int, owned: _Owned, watermark: Watermark) -> None:
+        watermark = msgspec.structs.replace(watermark, claim=owned.claim)
         expected = owned.expected_end
         owned.expected_end += 1
 
         def acknowledged(_: int, offset: int) -> None:
             self._durable[partition] = max(watermark.next_offset, self._durable.get(partition, 0))
-            if offset - expected != owned.foreign_records:
-                # Somebody else wrote between our last watermark and this one.
-                owned.foreign_from = min(owned.confirmed_end, owned.foreign_from or owned.confirmed_end)
-                owned.foreign_records = offset - expected
+            # More of others than before: somebody else wrote between our last watermark and this one.
+            owned.others_wrote(offset - expected)
             owned.confirmed_end = offset + 1
 
         record: OutputRecord = {"key": WATERMARK_KEY, "value": encode_record(watermark.next_offset, watermark)}
         self._log.write_watermark(self._names.entitlements, partition, record, acknowledged)
 
     def _heal(self, partition: int, owned: _Owned) -> None:
-        """Write again what a frozen former owner overwrote with stale values.
+        """Write again what a frozen former owner overwrote, and claim the partition anew.
 
-        Its records have lower revisions and are ignored by every reader; but compaction keeps the *last* value
-        of a key, and would one day leave only the stale one. So each key that it wrote is written once more.
+        Its values may have lower revisions and are ignored by every reader; but compaction keeps the *last* value
+        of a key, and would one day leave only the stale one. So each key that it wrote is written once more. Or they
+        have higher ones, because it was further when it was frozen; and then our watermark must count, not its.
         """
         assert owned.foreign_from is not None
         first, owned.foreign_from = owned.foreign_from, None
         keys = set()
-        for _, key, value in self._log.read(self._names.entitlements, partition, first):
+        for offset, key, value in self._log.read(self._names.entitlements, partition, first):
+            owned.claim = offset + 1
             if value != _value_at_rest(owned.state, key):
                 keys.add(key)
         logger.warning("partition %d: another owner wrote to its log from offset %d on", partition, first)
         self._write_again(partition, owned, keys)
+        self._write_watermark(partition, owned, owned.state.watermark)
 
     def _write_again(self, partition: int, owned: _Owned, keys: Iterable[bytes]) -> None:
         records: list[OutputRecord] = []
-        for key in keys:
+        for key in sorted(keys):
             value = _value_at_rest(owned.state, key)
             if value is not None:
                 records.append({"key": key, "value": value})
@@ -214,7 +260,11 @@ class Ledger:
                 end = offset + 1
             owned = _Owned(restore.finish(), end)
             self._check_input(partition, owned.state.next_offset)
-            self._write_again(partition, owned, restore.overwritten)
+            if restore.overwritten:
+                self._write_again(partition, owned, restore.overwritten)
+            if end:
+                # The claim, before anything else: from now on no watermark of a former owner counts.
+                self._write_watermark(partition, owned, owned.state.watermark)
             return owned
 
     def _check_fetch(self, partition: int, wanted: int, got: int) -> None:

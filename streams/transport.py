@@ -17,17 +17,9 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import Consumer as AIOKafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as AIOKafkaTransport
 from faust.types import TP, ConsumerMessage
-from msgspec import Struct
 
 from schemas.decode import AssignmentRecord
-
-
-class Batch(Struct):
-    """What one fetch gave of one partition. `first_offset`: where the fetch began to read."""
-
-    partition: int
-    first_offset: int
-    records: list[AssignmentRecord]
+from streams.positions import Batch, Positions
 
 
 class _WholeRecordBatches(PartitionRecords):  # type: ignore[misc]
@@ -69,10 +61,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Where the next record of each partition is to be read; every record below was yielded.
-        self._positions: dict[TP, int] = {}
-        # Partitions of which a fetch was thrown away, so that the position must be sought again.
-        self._astray: set[TP] = set()
+        self._positions = Positions()
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message per partition that the next fetch has records of."""
@@ -88,15 +77,10 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
                 and not self.should_stop
                 and generation == self.app.consumer_generation_id
                 and (active is None or tp in active or tp in self._buffered_partitions)
-                and tp in self._positions
-                and tp not in self._astray
             )
-            if not current:
-                self._astray.add(tp)
-                continue
-            first_offset = self._positions[tp]
-            self._positions[tp] = records[-1].offset + 1
-            yield tp, self._batch_message(tp, Batch(tp.partition, first_offset, records), generation)
+            batch = self._positions.take(tp.partition, records, current=current)
+            if batch is not None:
+                yield tp, self._batch_message(tp, batch, generation)
 
     async def _wait_next_records(self, timeout: float) -> tuple[dict[TP, list[AssignmentRecord]], set[TP] | None]:
         fetched, active = await super()._wait_next_records(timeout)
@@ -113,16 +97,16 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         offsets = await loop.run_in_executor(None, owner.own, set(by_partition), generation)
         positions = {by_partition[partition]: offset for partition, offset in offsets.items()}
         await self.seek_wait(positions)
-        self._positions = dict(positions)
-        self._astray.clear()
+        self._positions.begin(offsets)
         return positions
 
     async def _seek_astray(self) -> None:
-        for tp in list(self._astray):
-            self._astray.discard(tp)
-            position = self._positions.get(tp)
-            if position is not None and tp in self.assignment():
-                await self.seek_wait({tp: position})
+        astray = self._positions.take_astray()
+        if astray:
+            by_partition = {tp.partition: ensure_TP(tp) for tp in self.assignment()}
+            for partition, position in astray.items():
+                if partition in by_partition:
+                    await self.seek_wait({by_partition[partition]: position})
 
     def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
         last = batch.records[-1]

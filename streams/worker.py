@@ -23,18 +23,23 @@ from prometheus_client import start_http_server
 
 from schemas.instants import day_text
 from schemas.topics import TopicNames
-from streams.close_day import close_days, last_closable_day
+from streams.close_day import close_days, day_to_close
+from streams.group_offsets import GroupOffsets
 from streams.input_bounds import InputLost
 from streams.ledger import Ledger
 from streams.log import KafkaLog
 from streams.metrics import WorkerMetrics
-from streams.transport import Batch, BatchTransport
+from streams.positions import Batch
+from streams.transport import BatchTransport
 
 logger = logging.getLogger(__name__)
 
 FAILED = 3
 _COMMIT_SECONDS = 0.5
 _CLOSE_CHECK_SECONDS = 60.0
+#: How often an owner looks whether a frozen former owner has written to its logs. It must be well within
+#: `min.compaction.lag.ms` of `entitlements`: until then, compaction keeps what was overwritten.
+_LOOK_SECONDS = 600.0
 
 
 class WorkerSettings(Struct, frozen=True):
@@ -70,7 +75,7 @@ class Worker:
         self._names = TopicNames.with_prefix(settings.topic_prefix)
         self._metrics = WorkerMetrics()
         self._ledger = Ledger(KafkaLog(settings.bootstrap_servers), self._names, self._metrics)
-        self._committed: dict[TP, int] = {}
+        self._group_offsets = GroupOffsets()
         # Batches are applied here, one at a time, in order: a long one (a customer of 200,000 subscribers deprovisioned)
         # must not keep the event loop from rebalances, commits and signals.
         self._apply_thread = ThreadPoolExecutor(1, thread_name_prefix="rtmeter-apply")
@@ -101,6 +106,7 @@ class Worker:
         await self._app.start()
         background = [
             asyncio.create_task(self._commit_for_monitoring()),
+            asyncio.create_task(self._look_for_others()),
             asyncio.create_task(self._close_days_in_time()),
         ]
         crashed = asyncio.create_task(self._app.wait_until_stopped())
@@ -179,26 +185,28 @@ class Worker:
 
     async def _commit(self) -> None:
         consumer = self._app.consumer
-        assigned = consumer.assignment()
-        offsets = {}
-        for partition, offset in self._ledger.durable_offsets().items():
-            tp = TP(self._names.package_assignments, partition)
-            if tp in assigned and self._committed.get(tp) != offset:
-                offsets[tp] = offset
-        if offsets and await consumer._commit(offsets):
-            self._committed.update(offsets)
+        assigned = {tp.partition for tp in consumer.assignment()}
+        offsets = self._group_offsets.news(self._ledger.durable_offsets(), assigned)
+        topic = self._names.package_assignments
+        if offsets and await consumer._commit({TP(topic, partition): offset for partition, offset in offsets.items()}):
+            self._group_offsets.heard(offsets)
+
+    async def _look_for_others(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            # In a thread, so that heartbeats go on while a log is read.
+            await asyncio.to_thread(self._ledger.look_for_others)
 
     async def _close_days_in_time(self) -> None:
         """The owner of partition 0 closes yesterday for all: the record goes through the log as any other."""
         while self._settings.close_days:
             await asyncio.sleep(_CLOSE_CHECK_SECONDS)
             state = self._ledger.states().get(0)
-            day = last_closable_day(datetime.now(UTC))
-            if state is not None and (state.watermark.closed_through_day or 0) < day:
+            now = datetime.now(UTC)
+            day = None if state is None else day_to_close(state.watermark.closed_through_day, now)
+            if day is not None:
                 logger.info("closing days through %s", day_text(day))
-                await asyncio.to_thread(
-                    close_days, self._settings.bootstrap_servers, self._names, day, datetime.now(UTC)
-                )
+                await asyncio.to_thread(close_days, self._settings.bootstrap_servers, self._names, day, now)
         await asyncio.Event().wait()
 
     def _fail(self, failure: BaseException | None) -> None:

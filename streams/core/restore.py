@@ -3,14 +3,15 @@
 Of each key the value of the highest revision counts. A value of revision r holds every fact below r, so the
 highest one holds all that any other does; a stale value that a frozen owner wrote late has a lower revision
 and changes nothing. Facts at or above the watermark are cut off: the next owner reads them from the input again.
+
+Of the watermarks the one of the highest claim counts, and not the highest: a former owner may have been further when
+it was frozen. Its values are in the log, but compaction drops them once the present owner, still behind, has written
+those keys again; then its watermark would say that facts are there which are not.
 """
 
-from schemas.entitlements import REVISION_BYTES, RecordKey, decode_key, decode_watermark
-from streams.core.account import Account
+from schemas.entitlements import REVISION_BYTES, Watermark, decode_key, decode_watermark
 from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import PartitionState
-
-_NOBODY = RecordKey("", "")
 
 
 class Restore:
@@ -21,7 +22,7 @@ class Restore:
 
     def __init__(self, topic: str, partition: int, *, paging: Paging = PAGING) -> None:
         self._state = PartitionState(topic, partition, paging=paging)
-        self._watermark: bytes | None = None
+        self._watermark: Watermark | None = None
         self._overwritten: set[bytes] = set()
 
     @property
@@ -31,32 +32,33 @@ class Restore:
 
     def feed(self, key: bytes, value: bytes) -> None:
         """One record of the log."""
-        account: Account | None = None
-        owner = decode_key(key) or _NOBODY
-        if owner is _NOBODY:
-            known = self._watermark
-        else:
-            account = self._state.account(owner.partner_id, owner.customer_id)
-            known = account.value_at_rest(owner.subscriber_id, owner.part, owner.name)
+        owner = decode_key(key)
+        if owner is None:
+            self._feed_watermark(decode_watermark(value))
+            return
+        account = self._state.account(owner.partner_id, owner.customer_id)
+        known = account.value_at_rest(owner.subscriber_id, owner.part, owner.name)
         # The revision is big-endian and first, so that bytes compare as revisions do.
         if known is not None and value[:REVISION_BYTES] < known[:REVISION_BYTES]:
             self._overwritten.add(key)
             return
-        if account is None:
-            self._watermark = value
-        else:
-            account.put_at_rest(owner.subscriber_id, value, owner.part, owner.name)
+        account.put_at_rest(owner.subscriber_id, value, owner.part, owner.name)
         if self._overwritten:
             self._overwritten.discard(key)
 
+    def _feed_watermark(self, watermark: Watermark) -> None:
+        known = self._watermark
+        if known is None or (watermark.claim, watermark.next_offset) >= (known.claim, known.next_offset):
+            self._watermark = watermark
+
     def finish(self) -> PartitionState:
-        """The state at the highest watermark of the log; empty, at offset 0, if there is none.
+        """The state at the watermark of the log that counts; empty, at offset 0, if there is none.
 
         LogIncomplete if facts that were in the log are missing from it.
         """
         state = self._state
         if self._watermark is not None:
-            state.watermark = decode_watermark(self._watermark)
+            state.watermark = self._watermark
         for account_key, account in list(state.accounts.items()):
             account.rebuild(state.next_offset)
             if account.is_empty():

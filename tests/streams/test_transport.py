@@ -12,7 +12,8 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
-from streams.transport import Batch, BatchConsumer, BatchTransport
+from streams.positions import Batch, Positions
+from streams.transport import BatchConsumer, BatchTransport
 
 
 def test_the_minor_version_is_the_one_that_was_read() -> None:
@@ -48,8 +49,8 @@ class FetchedConsumer(BatchConsumer):
         self.app = SimpleNamespace(consumer_generation_id=1)
         self.flow_active = True
         self.sought: list[dict[TP, int]] = []
-        self._positions = {}
-        self._astray = set()
+        self._positions = Positions()
+        self._positions.begin({3: 4})
         self._buffered_partitions = set()
         self._fetches = fetches
         self._flow = flow
@@ -57,11 +58,11 @@ class FetchedConsumer(BatchConsumer):
     should_stop = False
 
     def assignment(self) -> set[TP]:
-        return set(self._positions)
+        return {TP("topic", 3)}
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         self.flow_active = self._flow.pop(0)
-        return self._fetches.pop(0), set(self._positions)
+        return self._fetches.pop(0), self.assignment()
 
     async def seek_wait(self, partitions: Any) -> None:
         self.sought.append(dict(partitions))
@@ -77,7 +78,6 @@ def batches(consumer: FetchedConsumer) -> list[Batch]:
 def test_a_fetch_is_one_batch_per_partition_that_says_where_it_begins() -> None:
     tp = ensure_TP(TP("topic", 3))
     consumer = FetchedConsumer([{tp: [record(5), record(9)]}, {tp: [record(12)]}], [True, True])
-    consumer._positions[tp] = 4
     (first,) = batches(consumer)
     (second,) = batches(consumer)
     assert (first.partition, first.first_offset, [r.offset for r in first.records]) == (3, 4, [5, 9])
@@ -87,7 +87,6 @@ def test_a_fetch_is_one_batch_per_partition_that_says_where_it_begins() -> None:
 def test_after_a_fetch_that_was_thrown_away_the_position_is_sought_again() -> None:
     tp = ensure_TP(TP("topic", 3))
     consumer = FetchedConsumer([{tp: [record(5)]}, {tp: [record(5)]}], [False, True])
-    consumer._positions[tp] = 4
     assert batches(consumer) == []
     (again,) = batches(consumer)
     assert consumer.sought == [{tp: 4}]

@@ -14,7 +14,7 @@ _RECORDS_PER_RUN = 10_000
 
 _TIMELINES = """
 SELECT partner_id, customer_id, subscriber_id, max(revision) AS last,
-       argMax(user_id, revision), argMax(workspace_id, revision),
+       anyIf(user_id, segment = ''), anyIf(workspace_id, segment = ''),
        arraySort(arrayFlatten(groupArray(arrayZip(start_ms, items, locations, addon, end_ms, starts, ends))))
 FROM timelines FINAL WHERE partition = {{partition:UInt32}} AND {condition}
 GROUP BY partner_id, customer_id, subscriber_id
