@@ -337,3 +337,108 @@ def test_an_input_that_begins_anew_under_a_running_worker_stops_the_process() ->
     owner.apply(0, 0, [assigned(0, "s"), assigned(1, "t")])
     with pytest.raises(InputLost, match="read from 2 on, and begins anew at 0"):
         owner.apply(0, 2, [assigned(0, "u")])
+
+
+def keep_last(log: MemoryLog) -> None:
+    """What compaction will leave one day: of each key the last value. Offsets are renumbered, which nobody minds here."""
+    log.topics[(NAMES.entitlements, 0)] = list(last_values(log).items())
+
+
+def test_what_a_frozen_owner_overwrites_is_written_again_without_any_input() -> None:
+    log = MemoryLog()
+    frozen = ledger(log)
+    frozen.apply(0, 0, [assigned(0, "s")])
+    stale = log.topics[(NAMES.entitlements, 0)][0]
+    owner = ledger(log, generation=9)
+    owner.apply(0, 1, [assigned(1, "s", "WEBEX_SUITE", day=2)])
+    right = last_values(log)
+    log.append(NAMES.entitlements, 0, *stale)
+    owner.look_for_others()
+    owner.look_for_others()
+    assert last_values(log)[stale[0]] == right[stale[0]]
+    written = len(log.effects)
+    owner.look_for_others()
+    assert len(log.effects) == written, "and once is enough"
+
+
+def test_a_stale_watermark_at_the_end_of_the_log_is_followed_by_one_of_the_owner() -> None:
+    for heal in ("look", "restore"):
+        log = MemoryLog()
+        owner = ledger(log)
+        owner.apply(0, 0, [assigned(0, "s")])
+        stale = log.topics[(NAMES.entitlements, 0)][-1]
+        owner.apply(0, 1, [assigned(1, "t")])
+        log.append(NAMES.entitlements, 0, *stale)
+        if heal == "look":
+            owner.look_for_others()
+        else:
+            ledger(log, generation=9)
+        keep_last(log)
+        assert ledger(log, generation=11).states()[0].next_offset == 2, heal
+
+
+@dataclass
+class VisitedLog(MemoryLog):
+    """Somebody else writes these, one before each watermark."""
+
+    visits: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    def write_watermark(self, topic: str, partition: int, record: OutputRecord, then: Acknowledged) -> None:
+        if self.visits:
+            self.append(topic, partition, *self.visits.pop(0))
+        super().write_watermark(topic, partition, record, then)
+
+
+def test_a_stranger_in_the_very_first_run_is_not_forgotten_over_one_in_the_next() -> None:
+    written = MemoryLog()
+    ledger(written).apply(0, 0, [assigned(0, "s")])
+    key, stale = written.topics[(NAMES.entitlements, 0)][0]
+    log = VisitedLog(visits=[(key, stale), (b'["p","c","another"]', stale)])
+    owner = ledger(log)
+    # Two runs, because a close begins one; both watermarks are acknowledged before the next batch.
+    owner.apply(0, 0, [assigned(0, "s"), assigned(1, "s", "WEBEX_SUITE", day=2), closed(2, "2026-10-03")])
+    assert last_values(log)[key] == stale
+    owner.apply(0, 3, [assigned(3, "t")])
+    assert (
+        last_values(log)[key]
+        == whole_log([assigned(0, "s"), assigned(1, "s", "WEBEX_SUITE", day=2)]).topics[(NAMES.entitlements, 0)][0][1]
+    )
+
+
+def test_a_frozen_owner_that_was_further_does_not_set_the_position_of_a_restore() -> None:
+    """Its values are in the log until the present owner has written those keys again, and then they are not."""
+    first = [assigned(0, "s")]
+    more = [assigned(1, "s", "WEBEX_SUITE", day=2), assigned(2, "t")]
+    log = MemoryLog()
+    frozen = ledger(log)
+    owner = ledger(log, generation=9)
+    frozen.apply(0, 0, first + more)  # arrives late, when the other one has restored
+    owner.apply(0, 0, first)
+    owner.look_for_others()
+    further = log.topics[(NAMES.entitlements, 0)][2]
+    assert decode_watermark(further[1]).next_offset == 3
+    # Compaction has come as far as the owner's value of "s"; the watermark of the one that was further stays.
+    keep_last(log)
+    log.topics[(NAMES.entitlements, 0)].insert(0, further)
+    successor = ledger(log, generation=11)
+    assert successor.states()[0].next_offset == 1
+    successor.apply(0, 1, more)
+    assert last_contents(log) == last_contents(whole_log(first + more))
+
+
+def test_an_owner_claims_anew_when_one_that_was_expelled_before_it_restores_after_it() -> None:
+    log = MemoryLog()
+    ledger(log).apply(0, 0, [assigned(0, "s")])
+    owner = ledger(log, generation=9)
+    expelled = ledger(log, generation=8)  # frozen while it took the partition over, and now it has the higher claim
+    expelled.apply(0, 1, [assigned(1, "s", "WEBEX_SUITE", day=2), assigned(2, "t")])
+    owner.apply(0, 1, [assigned(1, "s", "WEBEX_SUITE", day=2)])
+    owner.look_for_others()
+    assert ledger(log, generation=11).states()[0].next_offset == 2
+
+
+def whole_log(records: list[Record]) -> MemoryLog:
+    """What one owner writes that takes all at once."""
+    log = MemoryLog()
+    ledger(log).apply(0, 0, records)
+    return log

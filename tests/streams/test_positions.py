@@ -1,0 +1,52 @@
+"""What a worker makes of its fetches, and what it tells the group."""
+
+from streams.group_offsets import GroupOffsets
+from streams.positions import Batch, Positions
+from tests.streams.strategies import Record
+
+
+def records(*offsets: int) -> list[Record]:
+    return [Record(offset, 0, b"c", b"{}") for offset in offsets]
+
+
+def test_batches_follow_on_over_the_holes_in_the_offsets() -> None:
+    positions = Positions()
+    positions.begin({3: 4})
+    assert positions.take(3, records(5, 9), current=True) == Batch(3, 4, records(5, 9))
+    assert positions.take(3, records(12), current=True) == Batch(3, 10, records(12))
+
+
+def test_what_is_fetched_after_a_fetch_that_was_thrown_away_is_thrown_away_until_it_was_sought() -> None:
+    positions = Positions()
+    positions.begin({3: 4})
+    assert positions.take(3, records(4), current=False) is None
+    assert positions.take(3, records(5), current=True) is None
+    assert positions.take_astray() == {3: 4}
+    assert positions.take_astray() == {}
+    assert positions.take(3, records(4, 5), current=True) == Batch(3, 4, records(4, 5))
+
+
+def test_what_is_fetched_of_a_partition_that_is_not_owned_is_thrown_away_and_not_sought() -> None:
+    positions = Positions()
+    positions.begin({3: 4})
+    assert positions.take(7, records(0), current=True) is None
+    assert positions.take_astray() == {}
+
+
+def test_a_new_assignment_forgets_the_old_positions() -> None:
+    positions = Positions()
+    positions.begin({3: 4, 5: 6})
+    positions.take(3, records(4), current=False)
+    positions.begin({5: 2})
+    assert positions.take_astray() == {}
+    assert positions.take(3, records(4), current=True) is None
+    assert positions.take(5, records(2), current=True) == Batch(5, 2, records(2))
+
+
+def test_the_group_hears_only_news_and_only_of_assigned_partitions() -> None:
+    offsets = GroupOffsets()
+    assert offsets.news({0: 5, 1: 6}, [0]) == {0: 5}
+    assert offsets.news({0: 5}, [0]) == {0: 5}, "what was not heard is said again"
+    offsets.heard({0: 5})
+    assert offsets.news({0: 5, 1: 6}, [0, 1]) == {1: 6}
+    assert offsets.news({0: 3}, [0]) == {0: 3}
