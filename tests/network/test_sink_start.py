@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import TopicPartition
 
 from sinks import sink
 from sinks.sink import Sink, SinkMetrics, SinkSettings
@@ -26,10 +26,26 @@ class DownForAWhile:
             raise StoreFailed("down")
         return [("a", 0, 17)] if "sink_positions" in sql else []
 
+    def command(self, sql: str, parameters: dict[str, object] | None = None) -> None:
+        self.query(sql, parameters)
+
 
 class Assigned:
     def __init__(self) -> None:
         self.offsets: list[int] = []
+        self.end = 1_000
+
+    def before_bounds(self) -> None:
+        """What happens between the reading of the positions and the next step."""
+
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float = 0, *, cached: bool = False
+    ) -> tuple[int, int]:
+        self.before_bounds()
+        return 0, self.end
+
+    def commit(self, **_: object) -> None:
+        """Step 4."""
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.offsets = [part.offset for part in partitions]
@@ -66,9 +82,25 @@ def test_positions_are_read_again_until_they_are_known(nowhere: SinkSettings, mo
     one = Sink(nowhere, store, SinkMetrics())  # type: ignore[arg-type]
     store.failures = 3
     consumer = Assigned()
-    one._go_on(consumer, [TopicPartition("a", 0), TopicPartition("a", 1)])  # type: ignore[arg-type]
-    assert consumer.offsets == [17, OFFSET_BEGINNING]
+    one._consumer = consumer  # type: ignore[assignment]
+    one._begin(consumer, [TopicPartition("a", 0), TopicPartition("a", 1)])  # type: ignore[arg-type]
+    assert consumer.offsets == [17, 0]
     assert store.asked == 1 + 4
+
+
+def test_positions_of_a_topic_that_was_made_anew_are_forgotten_however_often_that_fails(
+    nowhere: SinkSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "_FIRST_RETRY_SECONDS", 0.001)
+    store = DownForAWhile()
+    one = Sink(nowhere, store, SinkMetrics())  # type: ignore[arg-type]
+    consumer = Assigned()
+    consumer.end = 5
+    monkeypatch.setattr(consumer, "before_bounds", lambda: setattr(store, "failures", 3))
+    one._consumer = consumer  # type: ignore[assignment]
+    one._begin(consumer, [TopicPartition("a", 0)])  # type: ignore[arg-type]
+    assert consumer.offsets == [0]
+    assert store.asked == 1 + 1 + 4
 
 
 def test_a_store_that_fails_does_not_end_a_sink_as_if_it_had_been_stopped(nowhere: SinkSettings) -> None:

@@ -94,7 +94,15 @@ def test_rows_come_before_the_position_and_the_position_before_the_commit() -> N
 def test_a_dead_letter_is_acknowledged_before_a_row_says_that_its_record_was_read() -> None:
     memory = Memory()
     loop(memory).store([partner(0, "One"), partner(1, "Two")])
-    assert memory.effects == ["dead letter", "wait", "raw_events", "catalog_versions", "sink_positions", "commit [2]"]
+    assert memory.effects == [
+        "dead letter",
+        "wait",
+        "dead_letters",
+        "raw_events",
+        "catalog_versions",
+        "sink_positions",
+        "commit [2]",
+    ]
 
 
 def test_an_insert_that_fails_is_tried_until_it_works() -> None:
