@@ -55,9 +55,7 @@ class Recompute:
                 if applied.watermark.closed_through_day != before.closed_through_day:
                     closes.append(page[taken].offset)
                 taken += applied.taken
-                self._add(made, applied)
-                if made.count >= _ROWS_PER_BLOCK:
-                    yield from made.blocks()
+                yield from self._add(made, applied)
             advance(len(page))
         watermark = encode_record(state.watermark.next_offset, state.watermark)
         made.entitlements.append(made.record(WATERMARK_KEY, watermark))
@@ -71,15 +69,21 @@ class Recompute:
             yield from build([SinkRecord(topic, e.partition, e.offset, e.timestamp, e.key, e.value) for e in page])
             advance(len(page))
 
-    def _add(self, made: "_Records", applied: Applied) -> None:
+    def _add(self, made: "_Records", applied: Applied) -> Iterator[Block]:
+        """Take what a run did; give blocks when there is enough for them."""
         if self._entitlements:
             made.entitlements += [made.record(output["key"], output["value"]) for output in applied.entitlements]
-        if self._daily:
-            made.daily_rows += [made.record(daily_row_key(row), encode_daily_row(row)) for row in applied.daily_rows]
         if self._letters:
             made.letters += [
                 made.record(letter.key, letter.value, headers_of(letter)) for letter in applied.dead_letters
             ]
+        # A first close of a long history gives more rows at once than memory should hold as records.
+        daily_rows = applied.daily_rows if self._daily else []
+        for start in range(0, max(1, len(daily_rows)), _ROWS_PER_BLOCK):
+            piece = daily_rows[start : start + _ROWS_PER_BLOCK]
+            made.daily_rows += [made.record(daily_row_key(row), encode_daily_row(row)) for row in piece]
+            if made.count >= _ROWS_PER_BLOCK:
+                yield from made.blocks()
 
 
 class _Records:

@@ -196,3 +196,46 @@ def test_without_all_raw_events_nothing_is_recomputed(data: Path) -> None:
 )
 def test_what_cannot_be_rebuilt_is_wrong_usage(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
     assert said in rebuild(tmp_path, *arguments, code=2)
+
+
+_KILLED = 9
+#: Runs a command in which the process dies at its n-th statement or insert.
+_DIES = f"""
+import os, sys
+from sinks.store import Store
+left = int(sys.argv.pop(1))
+def counted(call):
+    def die_or_call(*arguments, **named):
+        global left
+        left -= 1
+        if left < 0:
+            os._exit({_KILLED})
+        return call(*arguments, **named)
+    return die_or_call
+import rtmeter.rebuild
+rtmeter.rebuild.migrate = lambda *_: []
+Store.command, Store.insert = counted(Store.command), counted(Store.insert)
+from rtmeter.cli import main
+main()
+"""
+
+
+def test_a_rebuild_that_is_killed_at_any_statement_is_made_good_by_the_next(data: Path) -> None:
+    tables = ("customers", "timelines")
+    sql(
+        data,
+        *(f"INSERT INTO {table} SELECT * REPLACE('planted' AS partner_id) FROM {table} LIMIT 3" for table in tables),
+    )
+    for statements in range(100):
+        done = subprocess.run(
+            [sys.executable, "-c", _DIES, str(statements), "rebuild", *tables, "--switch", "--data-dir", str(data)],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode == 0:
+            break
+        assert done.returncode == _KILLED, done.stderr.decode()
+    assert statements >= 4 * len(tables), "drop, create, exchange and drop of each, and inserts"
+    assert rebuild(data, *tables, code=0).count("no difference") == len(tables)
