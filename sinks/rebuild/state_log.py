@@ -107,7 +107,7 @@ def recompute_log(
         taken = 0
         while taken < len(page):
             applied = state.apply(page[taken : taken + RECORDS_PER_RUN])
-            records.update((output["key"], output["value"]) for output in applied.entitlements)
+            records.update((output["key"], output["value"]) for output in (*applied.pages, *applied.entitlements))
             taken += applied.taken
         advance(len(page))
     stored = stored_watermarks(store)[extent.partition]

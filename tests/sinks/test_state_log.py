@@ -22,9 +22,16 @@ from tests.streams.strategies import Record
 from tests.streams.test_ledger import MemoryLog
 
 NAMES = TopicNames.with_prefix("")
-LINES = (MONTH / "events.jsonl").read_bytes().splitlines()
+#: A subscriber with more facts than a record holds, so that it has pages.
+LONG = [
+    f'{{"specversion":"1.0","id":"{n}","source":"/long","type":"wholesale.package.changed.v1",'
+    f'"time":"2026-10-{1 + n // 20:02d}T{n % 20:02d}:00:00Z","data":{{"partnerOrgId":"P-long","customerOrgId":"c-long",'
+    f'"subscriberId":"s","package":"P{n % 3}","userId":"u"}}}}'.encode()
+    for n in range(300)
+]
+LINES = [*LONG, *(MONTH / "events.jsonl").read_bytes().splitlines()]
 RECORDS = [Record(offset, RECEIVED_AT_MS, route_of(line).key, line) for offset, line in enumerate(LINES)]
-CUT = 400
+CUT = 700
 
 
 def state_at(cut: int) -> PartitionState:
