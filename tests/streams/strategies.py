@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.instants import day_number, parse_time_ms
+from schemas.instants import day_number, day_text, parse_time_ms
 
 APPENDED_MS = parse_time_ms("2026-11-15T00:00:00Z")
 FIRST_DAY = day_number("2026-10-01")
@@ -130,22 +130,18 @@ def as_records(events: list[Event], spellings: list[int] | None = None) -> list[
 
 def day_close(day: int, number: int = 0) -> Event:
     """A record that closes the days up to `day` (days since the epoch)."""
-    return Event(_CLOSED, "/close", str(number), (day + 1) * DAY_MS, None, {"day": _day_text(day)})
-
-
-def _day_text(day: int) -> str:
-    return f"2026-10-{day - FIRST_DAY + 1:02d}"
+    return Event(_CLOSED, "/close", str(number), (day + 1) * DAY_MS, None, {"day": day_text(day)})
 
 
 def _time_text(time_ms: int, spelling: int) -> str:
-    """RFC 3339, for times of October 2026: in UTC, or two hours ahead of it and with finer digits."""
+    """RFC 3339: in UTC, or two hours ahead of it and with finer digits."""
     ahead_ms = 7_200_000 if spelling % 4 == 1 else 0
     day, ms = divmod(time_ms + ahead_ms, DAY_MS)
     second, fraction = divmod(ms, 1000)
     clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
     if ahead_ms:
-        return f"{_day_text(day)}T{clock}.{fraction:03d}999+02:00"
-    return f"{_day_text(day)}T{clock}.{fraction:03d}Z" if fraction else f"{_day_text(day)}T{clock}Z"
+        return f"{day_text(day)}T{clock}.{fraction:03d}999+02:00"
+    return f"{day_text(day)}T{clock}.{fraction:03d}Z" if fraction else f"{day_text(day)}T{clock}Z"
 
 
 def _choice(values: Sequence[Any]) -> st.SearchStrategy[Any]:
