@@ -27,12 +27,20 @@ _STILL_RUNS = 2**63 - 1
 #: More differences than these are counted, not listed.
 _LISTED = 5
 
+# A subscriber with many facts has its older intervals in rows of their own, the segments; only the row without a segment
+# says who holds them. Together they are the state at the highest of their revisions.
 _TIMELINES = """
-SELECT subscriber_id, revision, user_id, workspace_id, anomalies, addon, items, locations, starts, ends, start_ms, end_ms
-FROM {table}
-WHERE partner_id = {{partner:String}} AND customer_id = {{customer:String}} AND revision <= {{cut:UInt64}}
-  {only}
-ORDER BY subscriber_id, revision DESC LIMIT 1 BY subscriber_id
+SELECT subscriber_id, max(revision) AS last,
+       anyIf(user_id, segment = ''), anyIf(workspace_id, segment = ''), anyIf(anomalies, segment = ''),
+       arraySort(arrayFlatten(groupArray(arrayZip(start_ms, addon, items, locations, starts, ends, end_ms))))
+FROM
+(
+    SELECT * FROM {table}
+    WHERE partner_id = {{partner:String}} AND customer_id = {{customer:String}} AND revision <= {{cut:UInt64}}
+      {only}
+    ORDER BY subscriber_id, segment, revision DESC LIMIT 1 BY subscriber_id, segment
+)
+GROUP BY subscriber_id
 """
 _CUSTOMERS = """
 SELECT revision, external_id, subscription_id, name, internal,
@@ -270,18 +278,23 @@ def _cells(row: Sequence[Any]) -> Cells:
 
 
 def _timeline_row(record: SubscriberRecord) -> Cells:
-    intervals = record.intervals
+    """As a row of `_TIMELINES`: the intervals are in the same order, by start, slot and item."""
     return (
         record.user_id or "",
         record.workspace_id or "",
         record.anomalies,
-        tuple(interval.slot == ADDON for interval in intervals),
-        tuple(interval.item for interval in intervals),
-        tuple(interval.location_id or "" for interval in intervals),
-        tuple(microday(interval.start_ms) for interval in intervals),
-        tuple(_STILL_RUNS if interval.end_ms is None else microday(interval.end_ms) for interval in intervals),
-        tuple(interval.start_ms for interval in intervals),
-        tuple(_STILL_RUNS if interval.end_ms is None else interval.end_ms for interval in intervals),
+        tuple(
+            (
+                interval.start_ms,
+                interval.slot == ADDON,
+                interval.item,
+                interval.location_id or "",
+                microday(interval.start_ms),
+                _STILL_RUNS if interval.end_ms is None else microday(interval.end_ms),
+                _STILL_RUNS if interval.end_ms is None else interval.end_ms,
+            )
+            for interval in record.intervals
+        ),
     )
 
 

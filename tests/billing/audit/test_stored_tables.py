@@ -1,5 +1,6 @@
 """Faults planted in the tables are said; a store that is only behind is said to be behind."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from billing.audit.explanation import Agreement, Explanation
+from billing.audit.explanation import Agreement, Explanation, NotFound
 from billing.audit.raw_events import NOW, AsOf
 from sinks.store import ReadableStore, open_for_reading
 from tests.billing.audit.planted_store import LATER_MS, planted
-from tests.billing.audit.test_explain import ask
+from tests.billing.audit.test_explain import ask, customers
+from tests.month import MONTH
+from tests.store_process import serving
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def store(folder: Path) -> ReadableStore:
     return open_for_reading(None, folder / "store")
+
+
+@pytest.fixture(scope="module")
+def long_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReadableStore]:
+    """The month with segments so small that most subscribers have several, written in runs of twenty records."""
+    folder = tmp_path_factory.mktemp("long")
+    with serving(folder, [MONTH / "catalog.jsonl", MONTH / "events.jsonl"], tiny=True):
+        yield open_for_reading(None, folder / "store")
 
 
 def said(explained: Explanation) -> dict[str, tuple[Agreement, str]]:
@@ -126,3 +137,26 @@ def test_the_command_says_it_and_its_exit_code_tells(folder: Path, customer_id: 
     )
     assert done.returncode == code, done.stderr
     assert text in done.stdout
+
+
+def test_the_segments_of_a_long_subscriber_are_compared_as_one(long_store: ReadableStore) -> None:
+    ((segments,),) = long_store.query("SELECT count() FROM timelines FINAL WHERE segment != ''")
+    assert segments > 100
+    for partner_id, customer_id in customers(long_store):
+        assert said(ask(long_store, partner_id, customer_id, None)) == {}
+        for cut in (200, 400):
+            with contextlib.suppress(NotFound):
+                then = ask(long_store, partner_id, customer_id, None, AsOf(before_offset=cut))
+                assert then.tables[0].agreement is Agreement.AGREES, "the cut is where a run ends"
+
+
+def test_a_lost_segment_is_said(tmp_path: Path) -> None:
+    with serving(
+        tmp_path,
+        [MONTH / "catalog.jsonl", MONTH / "events.jsonl"],
+        ["ALTER TABLE timelines DELETE WHERE segment != '' AND notEmpty(items) SETTINGS mutations_sync = 1"],
+        tiny=True,
+    ):
+        store = open_for_reading(None, tmp_path / "store")
+        found = [said(ask(store, *owner, None)) for owner in customers(store)]
+    assert sum("timelines" in each and each["timelines"][0] is Agreement.DISAGREES for each in found) > 5
