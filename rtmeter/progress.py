@@ -101,9 +101,13 @@ class ProgressReader:
         futures = self._admin.list_offsets(
             {TopicPartition(*key): OffsetSpec.latest() for key in self._keys}, request_timeout=_REQUEST_SECONDS
         )
-        return {
-            (part.topic, part.partition): future.result(_REQUEST_SECONDS).offset for part, future in futures.items()
-        }
+        try:
+            return {
+                (part.topic, part.partition): future.result(_REQUEST_SECONDS).offset for part, future in futures.items()
+            }
+        except TimeoutError:
+            # Our wait and the client's own are as long: mostly ours ends first, and it is no KafkaException.
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _may_pass(error: BaseException) -> bool:
