@@ -16,6 +16,7 @@ from billing.audit.against import ListDifference, differences, held_here, read_l
 from billing.audit.reconcile.check import Slice
 from billing.audit.reconcile.record import ReconcileRun, ReconcileRuns
 from billing.audit.reconcile.run import CHECKS, reconcile, scope_of
+from billing.queries import PROGRESS
 from billing.relational.connect import open_engine, upgrade
 from rtmeter import options
 from rtmeter.children import stop_requested
@@ -104,7 +105,7 @@ def _run(
 ) -> ReconcileRun:
     started_ms = options.now_ms()
     org_ids = None if partner is None else (partner, *load_catalog(store).children_of(partner))
-    scope = scope_of(store, first_day, last_day, org_ids, slice_)
+    scope = scope_of(store, installation.names, first_day, last_day, org_ids, slice_)
     console = Console(stderr=True)
     with console.status("reconciling") as status:
         found = reconcile(store, installation.names, scope, begin=lambda check: status.update(f"{check.proves} ..."))
@@ -113,15 +114,18 @@ def _run(
 
 def _keep_reconciling(installation: Installation, runs: ReconcileRuns, seconds: float, stop: threading.Event) -> None:
     """A slice of the customers each time, and all of last month once it is closed; until asked to stop."""
-    turn = 0
     while not stop.is_set():
         first_day, last_day = _last_month()
         whole = runs.last(whole=True)
-        all_of_it = whole is None or whole.scope.last_day < last_day
-        slice_ = None if all_of_it else Slice(turn % _SLICES, _SLICES)
         try:
             store = open_for_reading(installation.store_dsn, installation.store_folder)
             try:
+                # A month that is not closed yet would differ, be taken for done, and never have its turn again.
+                closed = all(row[2] is not None and row[2] >= last_day for row in store.query(PROGRESS))
+                all_of_it = closed and (whole is None or whole.scope.last_day < last_day)
+                # By the clock, so that a restart does not begin again with the same customers.
+                turn = int(options.now_ms() / 1000 / seconds)
+                slice_ = None if all_of_it else Slice(turn % _SLICES, _SLICES)
                 run = _run(store, installation, runs, first_day, last_day, None, slice_)
             finally:
                 store.close()
@@ -129,7 +133,6 @@ def _keep_reconciling(installation: Installation, runs: ReconcileRuns, seconds: 
             logger.error("the store does not answer, trying again: %s", failure)
             stop.wait(min(seconds, 60))
             continue
-        turn += 1
         for result in run.results:
             if result.findings:
                 logger.warning("%s: %d findings, such as %s", result.name, result.findings, result.examples[:1])

@@ -14,7 +14,7 @@ _RECORDS_PER_RUN = 10_000
 
 _TIMELINES = """
 SELECT partner_id, customer_id, subscriber_id, max(revision) AS last,
-       anyIf(user_id, segment = ''), anyIf(workspace_id, segment = ''),
+       anyIf(user_id, segment = ''), anyIf(workspace_id, segment = ''), anyIf(anomalies, segment = ''),
        arraySort(arrayFlatten(groupArray(arrayZip(start_ms, items, locations, addon, end_ms, starts, ends))))
 FROM timelines FINAL WHERE partition = {{partition:UInt32}} AND {condition}
 GROUP BY partner_id, customer_id, subscriber_id
@@ -174,7 +174,7 @@ def _rows(subject: Subject, sql: str, partition: int) -> Iterator[tuple[Any, ...
 
 
 def _timeline(record: SubscriberRecord) -> list[Any]:
-    """User, workspace and intervals, in the form of a row of `_TIMELINES`."""
+    """User, workspace, anomalies and intervals, in the form of a row of `_TIMELINES`."""
     intervals = [
         (
             interval.start_ms,
@@ -187,12 +187,12 @@ def _timeline(record: SubscriberRecord) -> list[Any]:
         )
         for interval in record.intervals
     ]
-    return [record.user_id or "", record.workspace_id or "", sorted(intervals)]
+    return [record.user_id or "", record.workspace_id or "", record.anomalies, sorted(intervals)]
 
 
 def _normal(found: list[Any]) -> list[Any]:
-    user_id, workspace_id, intervals = found
-    return [user_id, workspace_id, sorted(tuple(interval) for interval in intervals)]
+    user_id, workspace_id, anomalies, intervals = found
+    return [user_id, workspace_id, anomalies, sorted(tuple(interval) for interval in intervals)]
 
 
 def _customer(record: CustomerRecord) -> list[Any]:

@@ -32,6 +32,9 @@ _SETTLE_TRIES = 5
 _SETTLE_SECONDS = 2.0
 
 
+_RAW_ENDS = "SELECT partition, max(offset) + 1 FROM raw_events WHERE topic = {topic:String} GROUP BY partition"
+
+
 class Reconciled(Struct, frozen=True):
     """What a run found."""
 
@@ -45,14 +48,19 @@ class Reconciled(Struct, frozen=True):
 
 
 def scope_of(
-    store: ReadableStore, first_day: int, last_day: int, org_ids: tuple[str, ...] | None, customers: Slice | None
+    store: ReadableStore,
+    names: TopicNames,
+    first_day: int,
+    last_day: int,
+    org_ids: tuple[str, ...] | None,
+    customers: Slice | None,
 ) -> Scope:
     """The scope of a run that begins now: what is metered and stored is judged, what is newer is left alone.
 
     Orgs are given with their sub-partners.
     """
     cuts = {row[0]: row[1] for row in store.query(PROGRESS)}
-    raw = dict(store.query("SELECT partition, max(offset) + 1 FROM raw_events GROUP BY partition"))  # type: ignore[arg-type]
+    raw = dict(store.query(_RAW_ENDS, {"topic": names.package_assignments}))  # type: ignore[arg-type]
     return Scope(
         first_day, last_day, org_ids, customers, {partition: min(cut, raw.get(partition, 0)) for partition, cut in cuts.items()}
     )  # fmt: skip

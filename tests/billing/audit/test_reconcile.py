@@ -23,7 +23,7 @@ _SOME = "SELECT {columns} FROM {table} FINAL WHERE {condition} ORDER BY ALL LIMI
 
 
 def reconciled(store: ReadableStore, org_ids: tuple[str, ...] | None = None, slice_: Slice | None = None) -> Reconciled:
-    return reconcile(store, NAMES, scope_of(store, FIRST, LAST, org_ids, slice_), sleep=lambda _: None)
+    return reconcile(store, NAMES, scope_of(store, NAMES, FIRST, LAST, org_ids, slice_), sleep=lambda _: None)
 
 
 def different(found: Reconciled) -> set[str]:
@@ -96,6 +96,10 @@ PLANTED = {
         {"state", "newest"},
         [f"INSERT INTO timelines SELECT * REPLACE('somebody else' AS user_id) FROM timelines FINAL WHERE {ONE}"],
     ),
+    "a subscriber has an anomaly too many": (
+        {"state", "newest"},
+        [f"INSERT INTO timelines SELECT * REPLACE(anomalies + 1 AS anomalies) FROM timelines FINAL WHERE {ONE}"],
+    ),
     "a customer's attribute is not its facts'": (
         {"state", "newest"},
         ["INSERT INTO customers SELECT * REPLACE('other' AS name) FROM customers FINAL WHERE partner_id = 'P-beta' ORDER BY customer_id LIMIT 1"],
@@ -166,7 +170,7 @@ def test_a_subscriber_of_two_customers_and_an_identity_of_two_subscribers_are_no
     with serving(tmp_path, [file]):
         store = open_for_reading(None, tmp_path / "store")
         october = reconciled(store)
-        arrived = reconcile(store, NAMES, scope_of(store, *november, None, None), sleep=lambda _: None)
+        arrived = reconcile(store, NAMES, scope_of(store, NAMES, *november, None, None), sleep=lambda _: None)
     assert october.clean
     held = next(result for result in october.results if result.name == "held-twice")
     assert held.findings == 1
