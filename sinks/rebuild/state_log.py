@@ -17,6 +17,7 @@ The records are the ones that compaction would have left: of each key the last v
 
 from collections.abc import Callable, Iterable
 
+import msgspec
 from msgspec import Struct
 
 from schemas.entitlements import WATERMARK_KEY, Watermark, decode_watermark, encode_record
@@ -68,9 +69,10 @@ def without_state(store: ReadableStore, log: Log, names: TopicNames, found: Iter
 
 
 def _watermark_in(log: Log, topic: str, partition: int) -> Watermark | None:
-    """The highest watermark that a partition of the log holds."""
+    """The watermark of a partition's log that counts: of the highest claim, which says nothing about the state itself."""
     marks = [decode_watermark(value) for _, key, value in log.read(topic, partition) if key == WATERMARK_KEY]
-    return max(marks, key=lambda mark: mark.next_offset, default=None)
+    counting = max(marks, key=lambda mark: (mark.claim, mark.next_offset), default=None)
+    return None if counting is None else msgspec.structs.replace(counting, claim=0)
 
 
 def stored_watermarks(store: ReadableStore) -> dict[int, Watermark]:

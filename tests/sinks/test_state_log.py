@@ -110,6 +110,17 @@ def test_a_state_that_is_there_already_is_left_as_it_is() -> None:
     assert log.effects == before
 
 
+def test_a_worker_that_claimed_what_was_written_does_not_keep_the_rest_from_being_written() -> None:
+    log = MemoryLog()
+    write_again(log)
+    Ledger(log, NAMES, WorkerMetrics()).own({0}, 1)  # a claim: the same watermark by another owner
+    partition = (NAMES.entitlements, 0)
+    log.topics[partition] = list(dict(log.topics[partition]).items())  # compaction leaves the last one
+    before = list(log.effects)
+    write_again(log)
+    assert log.effects == before
+
+
 def test_a_state_beyond_the_stored_one_is_not_written_over() -> None:
     log = MemoryLog()
     worker = Ledger(log, NAMES, WorkerMetrics())
