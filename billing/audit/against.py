@@ -28,11 +28,21 @@ _COLUMNS = {
     "since_ms": ("since", "from", "start"),
 }
 _REQUIRED = ("customer_id", "subscriber_id", "item")
+# Who a subscriber is stands in its row without a segment.
 _HELD = """
-SELECT customer_id, subscriber_id, item, location, user_id, start
-FROM timelines FINAL
-ARRAY JOIN items AS item, locations AS location, start_ms AS start, end_ms AS end
-WHERE partner_id IN {orgs:Array(String)} AND start <= {at_ms:Int64} AND end > {at_ms:Int64}
+SELECT customer_id, subscriber_id, item, location, who.user_id, start
+FROM
+(
+    SELECT partner_id, customer_id, subscriber_id, item, location, start
+    FROM timelines FINAL
+    ARRAY JOIN items AS item, locations AS location, start_ms AS start, end_ms AS end
+    WHERE partner_id IN {orgs:Array(String)} AND start <= {at_ms:Int64} AND end > {at_ms:Int64}
+) AS held
+LEFT ANY JOIN
+(
+    SELECT partner_id, customer_id, subscriber_id, user_id FROM timelines FINAL
+    WHERE partner_id IN {orgs:Array(String)} AND segment = ''
+) AS who USING (partner_id, customer_id, subscriber_id)
 """
 _ELSEWHERE = """
 SELECT subscriber_id, partner_id, customer_id FROM timelines FINAL

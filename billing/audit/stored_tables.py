@@ -274,7 +274,8 @@ def _some(said: Sequence[str]) -> str:
 
 
 def _cells(row: Sequence[Any]) -> Cells:
-    return tuple(tuple(cell) if isinstance(cell, list | tuple) else cell for cell in row)
+    """The cells with arrays, and tuples in them, as tuples: another process's store sends both as lists."""
+    return tuple(_cells(cell) if isinstance(cell, list | tuple) else cell for cell in row)
 
 
 def _timeline_row(record: SubscriberRecord) -> Cells:
