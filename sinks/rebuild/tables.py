@@ -11,6 +11,7 @@ from sinks.store import ReadableStore, Store, StoreUnavailable
 #: Which topics' records make a table's rows.
 FED_BY: dict[str, tuple[BaseTopicName, ...]] = {
     "raw_events": (PACKAGE_ASSIGNMENTS, CATALOG),
+    "redrives": (PACKAGE_ASSIGNMENTS, CATALOG),
     "catalog_versions": (CATALOG,),
     "dead_letters": (DEAD_LETTERS,),
     "customers_history": (ENTITLEMENTS,),
@@ -23,8 +24,8 @@ FED_BY: dict[str, tuple[BaseTopicName, ...]] = {
 }
 #: What is no copy of anything: what was applied to this store, and where its sinks go on.
 NOT_REBUILT = ("schema_migrations", "sink_positions")
-#: What follows from the raw events alone: all but these themselves.
-FROM_RAW_EVENTS = tuple(table for table in FED_BY if table != "raw_events")
+#: What follows from the raw events alone: all but these themselves, and the headers of their records.
+FROM_RAW_EVENTS = tuple(table for table in FED_BY if table not in ("raw_events", "redrives"))
 
 HISTORY = "_history"
 _REBUILT = "__rebuilt"
