@@ -225,7 +225,7 @@ _OF_LONG_ONES = frozenset(0x90 | len(struct.__struct_fields__) for struct in (Lo
 
 
 def is_of_long(value: bytes) -> bool:
-    """Whether a value is a part of a long subscriber, its head included. No other record has as many members."""
+    """Whether a value of a subscriber or customer is a part of a long one, its head included, by the number of members."""
     return value[REVISION_BYTES] in _OF_LONG_ONES
 
 

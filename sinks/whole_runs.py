@@ -28,7 +28,8 @@ class WholeRuns:
         waiting: list[SinkRecord] = []
         for record in [*self._waiting, *records]:
             assert record.value is not None
-            waits = is_of_long(record.value) and revision_of(record.value) > self._watermark
+            part = record.key != WATERMARK_KEY and is_of_long(record.value)
+            waits = part and revision_of(record.value) > self._watermark
             (waiting if waits else ready).append(record)
         self._waiting = waiting
         return ready

@@ -199,7 +199,9 @@ def a_restore_takes_the_last_value_of_a_key() -> list[Any]:
     def feed(restore: Restore, key: bytes, value: bytes) -> None:
         owner = decode_key(key)
         if owner is not None:
-            restore._account(owner.partner_id, owner.customer_id).put_at_rest(owner.subscriber_id, value)
+            restore._state.account(owner.partner_id, owner.customer_id).put_at_rest(
+                owner.subscriber_id, value, owner.part, owner.name
+            )
         else:
             original(restore, key, value)
 
@@ -213,8 +215,8 @@ def a_restore_takes_the_first_value_of_a_key() -> list[Any]:
     def feed(restore: Restore, key: bytes, value: bytes) -> None:
         owner = decode_key(key)
         if owner is not None:
-            account = restore._account(owner.partner_id, owner.customer_id)
-            if account.value_at_rest(owner.subscriber_id) is not None:
+            account = restore._state.account(owner.partner_id, owner.customer_id)
+            if account.value_at_rest(owner.subscriber_id, owner.part, owner.name) is not None:
                 return
         original(restore, key, value)
 
@@ -461,19 +463,6 @@ def a_sink_remembers_the_catalog_that_it_once_read__as_it_was() -> list[Any]:
 
 
 @mutant
-def a_sink_reads_the_catalog_before_it_asks_for_its_position() -> list[Any]:
-    original = SinkLoop.begin
-
-    def begin(loop: SinkLoop, assigned: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
-        catalog = loop._persist(lambda: load_catalog(loop._store), None)
-        positions = original(loop, assigned)
-        loop._catalog = catalog
-        return positions
-
-    return [_instead(SinkLoop, "begin", begin)]
-
-
-@mutant
 def a_sink_takes_the_last_watermark_for_the_highest__as_it_was() -> list[Any]:
     original = sinks.rows.entitlement_blocks
 
@@ -488,7 +477,7 @@ def a_sink_takes_the_last_watermark_for_the_highest__as_it_was() -> list[Any]:
 # ---- tables
 
 
-def _ddl(table: str, before: str, after: str) -> list[Any]:
+def _ddl(table: str, before: str, after: str, statement: str = "CREATE TABLE IF NOT EXISTS") -> list[Any]:
     original = tests.simulation.store.statements
 
     def changed(placement: Any) -> dict[str, list[str]]:
@@ -497,8 +486,7 @@ def _ddl(table: str, before: str, after: str) -> list[Any]:
         for name, sqls in original(placement).items():
             found[name] = []
             for sql in sqls:
-                if f"EXISTS {table} " in sql:
-                    assert before in sql
+                if f"{statement} {table} " in sql and before in sql:
                     count += 1
                     sql = sql.replace(before, after)
                 found[name].append(sql)
@@ -525,7 +513,8 @@ def the_positions_table_keeps_the_row_that_was_inserted_last() -> list[Any]:
 
 @mutant
 def the_key_of_timelines_lacks_the_subscriber() -> list[Any]:
-    return _ddl("timelines", "ORDER BY (partner_id, customer_id, subscriber_id)", "ORDER BY (partner_id, customer_id)")
+    key = "partner_id, customer_id, subscriber_id, segment"
+    return _ddl("timelines", f"({key})", "(partner_id, customer_id, segment)", "ALTER TABLE")
 
 
 @mutant

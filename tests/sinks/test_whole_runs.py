@@ -14,7 +14,6 @@ from schemas.entitlements import (
     Page,
     Segment,
     SubscriberRecord,
-    Watermark,
     encode_record,
     is_of_long,
     revision_of,
@@ -96,7 +95,7 @@ def test_a_sink_that_does_not_wait_is_caught(twin: type[WholeRuns]) -> None:
 
 
 def test_only_parts_of_long_subscribers_wait() -> None:
-    others = [SubscriberRecord([], [], -1, 0), CustomerRecord([], None, None, None, False, []), Watermark(1, None)]
-    assert [is_of_long(encode_record(1, other)) for other in others] == [False] * 3
+    others = [SubscriberRecord([], [], -1, 0), CustomerRecord([], None, None, None, False, [])]
+    assert [is_of_long(encode_record(1, other)) for other in others] == [False] * 2
     parts = [LongHead([], [], -1, 0), Page([]), Segment([])]
     assert [is_of_long(encode_record(1, part)) for part in parts] == [True] * 3
