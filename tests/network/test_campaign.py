@@ -29,7 +29,7 @@ def counts(total: int) -> dict[Fault, int]:
 
 @pytest.mark.timeout(3600)
 def test_faults_lose_double_and_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog, events = random_month(random.Random(2026), customers=12, events=400)
+    catalog, events = random_month(random.Random(2026), customers=5, events=60)
     lines = [*catalog, *(line for line in events if line and b"\n" not in line)]
     outcome = Campaign(tmp_path / "server", lines, counts(FAULTS), seed=FAULTS).run(monkeypatch)
     print(
