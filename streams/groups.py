@@ -1,9 +1,13 @@
 """Who is at work: the members of a consumer group."""
 
+import tenacity
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 _REQUEST_SECONDS = 30.0
+#: Who was killed, or stopped at once, is a member until its session has run out: by default ten seconds.
+_LEAVING_SECONDS = 15.0
+_LOOK_AGAIN_SECONDS = 0.5
 
 
 class StillRunning(Exception):
@@ -11,10 +15,17 @@ class StillRunning(Exception):
 
 
 def nobody_in(bootstrap_servers: str, group: str, who: str) -> None:
-    """StillRunning if a consumer group has members; `who` they are, for the message."""
-    members = members_of(bootstrap_servers, group)
-    if members:
-        raise StillRunning(f"{members} {who} at work (consumer group {group}): stop them first")
+    """StillRunning if a consumer group goes on having members; `who` they are, for the message."""
+    for attempt in tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StillRunning),
+        stop=tenacity.stop_after_delay(_LEAVING_SECONDS),
+        wait=tenacity.wait_fixed(_LOOK_AGAIN_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            members = members_of(bootstrap_servers, group)
+            if members:
+                raise StillRunning(f"{members} {who} at work (consumer group {group}): stop them first")
 
 
 def members_of(bootstrap_servers: str, group: str) -> int:
