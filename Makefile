@@ -33,7 +33,7 @@ types: $(STAMP) ## Strict types
 arrow: $(STAMP) ## The imports point one way
 	@$(BIN)/lint-imports --no-cache | tail -n 4
 
-test: setup lint types arrow ## Lint, types, import arrow and all tests, with a real Kafka (about ten minutes on 2 cores)
+test: setup lint types arrow ## Lint, types, import arrow and all tests, with a real Kafka (about half an hour on 2 cores)
 	@$(BIN)/pytest
 
 test-quick: setup ## The tests without Kafka, with few examples
