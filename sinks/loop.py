@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from schemas.catalog import CatalogVersion, decode_catalog
-from schemas.dead_letters import DeadLetter, headers_of
 from schemas.reasons import Refused
 from schemas.topics import TopicNames
 from sinks import rows
@@ -146,16 +145,7 @@ class SinkLoop:
         return blocks + rows.catalog_blocks(versions) if versions else blocks
 
     def _refuse(self, record: rows.SinkRecord, refused: Refused) -> rows.SinkRecord:
-        letter = DeadLetter(
-            refused.reason,
-            refused.detail,
-            record.topic,
-            record.partition,
-            record.offset,
-            record.append_time_ms,
-            record.key,
-            record.value,
-        )
-        headers = headers_of(letter)
-        self._log.write_with_headers(self._names.dead_letters, 0, letter.key, letter.value, headers)
-        return record._replace(headers=headers)
+        letter = rows.refused_record(record, refused)
+        headers = list(letter.headers)
+        self._log.write_with_headers(self._names.dead_letters, 0, letter.key, letter.value, headers)  # type: ignore[arg-type]
+        return letter

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from schemas.catalog import CatalogVersion
 from schemas.daily_usage import decode_daily_row
-from schemas.dead_letters import day_counted, dead_letter_of, redriven, stated_in
+from schemas.dead_letters import DeadLetter, day_counted, dead_letter_of, headers_of, redriven, stated_in
 from schemas.entitlements import (
     ADDON,
     SEGMENT,
@@ -23,6 +23,7 @@ from schemas.entitlements import (
     decode_watermark,
     revision_of,
 )
+from schemas.reasons import Refused
 from streams.core.grid import microday
 
 #: `ends` and `end_ms` of an interval that still runs.
@@ -137,6 +138,21 @@ def raw_event_blocks(records: Sequence[SinkRecord]) -> list[Block]:
         ]
         blocks.insert(0, _block("redrives", REDRIVES, redrives))
     return blocks
+
+
+def refused_record(record: SinkRecord, refused: Refused) -> SinkRecord:
+    """The dead letter of a refused record, as the record that `dead_letter_blocks` and the dead-letter topic take."""
+    letter = DeadLetter(
+        refused.reason,
+        refused.detail,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.append_time_ms,
+        record.key,
+        record.value,
+    )
+    return record._replace(headers=headers_of(letter))
 
 
 def dead_letter_blocks(records: Sequence[SinkRecord]) -> list[Block]:

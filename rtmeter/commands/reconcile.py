@@ -17,12 +17,12 @@ from billing.audit.reconcile.check import Slice
 from billing.audit.reconcile.record import ReconcileRun, ReconcileRuns
 from billing.audit.reconcile.run import CHECKS, reconcile, scope_of
 from billing.queries import PROGRESS
-from billing.relational.connect import open_engine, upgrade
 from rtmeter import options
 from rtmeter.children import stop_requested
 from rtmeter.exit_codes import ExitCode
 from rtmeter.installation import Installation
 from rtmeter.output import log_to_stderr, say
+from rtmeter.relational_store import open_relational
 from schemas.instants import day_number, day_of_ms, day_text, time_text
 from sinks.catalog import load_catalog
 from sinks.store import ReadableStore, StoreFailed, StoreUnavailable, open_for_reading
@@ -71,7 +71,7 @@ def reconcile_month(
     installation = Installation(data_dir, None, topic_prefix, clickhouse_dsn)
     if against is not None:
         raise typer.Exit(_against(installation, against, partner, options.time_option(at, "--at"), output))
-    runs = _runs(installation, database_url)
+    runs = ReconcileRuns(open_relational(installation, database_url), options.now_ms)
     if last:
         run = runs.last()
         if run is None:
@@ -187,14 +187,6 @@ def _show(run: ReconcileRun) -> None:
                 f"{result.name}: {finding.who}: expected {finding.expected}, found {finding.found}", markup=False
             )
     console.print("clean" if run.clean else "DIFFERENCES were found: see docs/reconcile.md")
-
-
-def _runs(installation: Installation, database_url: str | None) -> ReconcileRuns:
-    folder = installation.data_dir.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(database_url or f"sqlite:///{folder / 'billing.db'}")
-    upgrade(engine)
-    return ReconcileRuns(engine, options.now_ms)
 
 
 def _days_of(month: str) -> tuple[int, int]:

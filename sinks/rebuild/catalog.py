@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from schemas.catalog import CatalogVersion, decode_catalog
-from schemas.dead_letters import DeadLetter, headers_of
 from schemas.reasons import Refused
 from sinks import rows
 from sinks.rows import Block, SinkRecord
@@ -26,23 +25,10 @@ class CatalogRows:
                 if self._state.add(version):
                     versions.append(version)
             except Refused as refused:
-                letters.append(record._replace(headers=headers_of(_letter(record, refused))))
+                letters.append(rows.refused_record(record, refused))
         blocks = rows.raw_event_blocks(records)
         if versions:
             blocks += rows.catalog_blocks(versions)
         if letters:
             blocks += rows.dead_letter_blocks(letters)
         return blocks
-
-
-def _letter(record: SinkRecord, refused: Refused) -> DeadLetter:
-    return DeadLetter(
-        refused.reason,
-        refused.detail,
-        record.topic,
-        record.partition,
-        record.offset,
-        record.append_time_ms,
-        record.key,
-        record.value,
-    )

@@ -10,6 +10,7 @@ from billing.audit.reconcile.check import Check, CheckResult, Scope, Slice, Subj
 from billing.queries import PROGRESS
 from schemas.topics import TopicNames
 from sinks.catalog import load_catalog
+from sinks.positions import stored_positions
 from sinks.store import ReadableStore
 
 CHECKS = (
@@ -85,16 +86,11 @@ def _results(
     for check in CHECKS:
         begin(check)
         for attempt in range(_SETTLE_TRIES):
-            before = _moves(subject.store)
+            before = stored_positions(subject.store)
             result = check.run(subject)
             if not result.differs or attempt + 1 == _SETTLE_TRIES:
                 break
             sleep(_SETTLE_SECONDS)
-            if _moves(subject.store) == before:
+            if stored_positions(subject.store) == before:
                 break
         yield result
-
-
-def _moves(store: ReadableStore) -> list[tuple[object, ...]]:
-    """How far the sinks are: while this changes, so does what is read."""
-    return sorted(store.query("SELECT topic, partition, revision FROM sink_positions FINAL"))
