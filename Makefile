@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check lint types arrow test test-quick test-long simulate mutants chaos fuzz network-faults demo bench bench-short bench-reports bench-reports-short bench-long pins clean
+.PHONY: help setup check lint types arrow test test-quick test-long simulate mutants chaos close-drill fuzz network-faults demo bench bench-short bench-reports bench-reports-short bench-dashboards bench-dashboards-short bench-close bench-close-short bench-long bench-seen pins clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-19s %s\n", $$1, $$2}'
@@ -33,8 +33,8 @@ types: $(STAMP) ## Strict types
 arrow: $(STAMP) ## The imports point one way
 	@$(BIN)/lint-imports --no-cache | tail -n 4
 
-test: setup lint types arrow ## Lint, types, import arrow and all tests, with a real Kafka (about half an hour on 2 cores)
-	@$(BIN)/pytest
+test: setup lint types arrow ## Lint, types, import arrow and all tests, with a real Kafka (two processes, about 25 minutes on 2 cores)
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 test-quick: setup ## The tests without Kafka, with few examples
 	@HYPOTHESIS_PROFILE=dev $(BIN)/pytest -m "not kafka" -x
@@ -50,6 +50,9 @@ mutants: $(STAMP) ## How many seeds of the simulation each broken variant of the
 
 chaos: setup ## Real processes: 200 kills, 20 freezes, broker restarts, a full disk, 2 million events (half an hour)
 	@$(BIN)/python -m tests.chaos
+
+close-drill: $(STAMP) ## Three months of 100,000 subscribers closed under kills, against an oracle (about ten minutes)
+	@$(BIN)/python -m tests.billing.closing.drill
 
 fuzz: $(STAMP) ## A million spoilt examples through the decoder (some minutes)
 	@$(BIN)/python -m tests.fuzz
@@ -72,14 +75,30 @@ bench-reports: setup ## Reports of a million subscribers beside the engine's own
 bench-reports-short: setup ## The same with small counts
 	@$(BIN)/python -m bench.reports.run --short
 
+bench-dashboards: setup ## Questions of the dashboards on a store of 5 million subscribers (about half an hour)
+	@$(BIN)/python -m bench.dashboards.run
+
+bench-dashboards-short: setup ## The same with small counts
+	@$(BIN)/python -m bench.dashboards.run --short
+
+bench-close: setup ## A month closed for all partners, of half a million to 5 million subscribers, beside one scan (about half an hour)
+	@$(BIN)/python -m bench.close.run
+
+bench-close-short: setup ## The same with small counts
+	@$(BIN)/python -m bench.close.run --short
+
 bench-long: $(STAMP) ## What an event costs a subscriber of 100 to 100,000 facts, and 200,000 subscribers deprovisioned at once
 	@$(BIN)/python -m bench.long_subscriber
-	@$(BIN)/python -m bench.mass_deprovision
+
+bench-seen: $(STAMP) ## What counters, clocks and looks cost a worker, of its processor time
+	@$(BIN)/python -m bench.seen_cost
 
 pins: ## Pin the newest versions of all dependencies, by hash
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
 		--group dev --upgrade pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11 \
+		--constraint requirements.txt pyproject.toml -o deploy/image/requirements.txt
 
 clean: ## Remove what was made here (not the jars in your cache folder)
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis rtmeter-demo

@@ -12,13 +12,12 @@ from pathlib import Path
 from msgspec import Struct
 from rich.table import Table
 
+from bench.fed_ledger import FedLedger, Input
 from bench.process_usage import resident_bytes
 from rtmeter.kafka_server import EmbeddedKafka
 from schemas.instants import parse_time_ms, time_text
 from schemas.topics import TopicNames
-from streams.ledger import Ledger
 from streams.log import KafkaLog
-from streams.metrics import WorkerMetrics
 from streams.topics import create_topics
 
 _FIRST_MS = parse_time_ms("2025-10-01T00:00:00Z")
@@ -26,13 +25,6 @@ _END_MS = parse_time_ms("2025-10-20T00:00:00Z")
 _NOW_MS = parse_time_ms("2025-11-01T00:00:00Z")
 _BATCH = 10_000
 _TICK_SECONDS = 0.001
-
-
-class _Record(Struct, frozen=True):
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Deprovisioned(Struct, frozen=True):
@@ -53,16 +45,14 @@ def run(subscribers: int) -> Deprovisioned:
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder)) as broker:
         bootstrap = broker.start()
         create_topics(bootstrap, prefix="", partitions=1)
-        ledger = _ledger(bootstrap)
+        ledger = FedLedger(bootstrap)
         ledger.own([0], 1)
         numbers = itertools.count()
         while (first := next(numbers)) < subscribers:
             batch = [_assigned(offset) for offset in range(first, min(first + _BATCH, subscribers))]
-            ledger.apply(0, first, batch)
+            ledger.feed(0, batch)
             numbers = itertools.count(first + len(batch))
-        ledger.apply(
-            0, subscribers, [_event(subscribers, None, "rtmeter.day.closed.v1", _NOW_MS, {"day": "2025-10-31"})]
-        )
+        ledger.feed(0, [_event(subscribers, None, "rtmeter.day.closed.v1", _NOW_MS, {"day": "2025-10-31"})])
         ledger.finish()
         names = TopicNames.with_prefix("")
         log = KafkaLog(bootstrap)
@@ -70,12 +60,12 @@ def run(subscribers: int) -> Deprovisioned:
         resident = resident_bytes()
         data = {"partnerOrgId": "p", "customerOrgId": "c"}
         event = _event(subscribers + 1, b"c", "wholesale.customer.deprovisioned.v1", _END_MS, data)
-        seconds, gap, most = asyncio.run(_apply(ledger, subscribers + 1, event))
+        seconds, gap, most = asyncio.run(_apply(ledger, event))
         started = time.perf_counter()
         ledger.finish()
         durable_seconds = seconds + time.perf_counter() - started
         written = [len(key) + len(value) for _, key, value in log.read(names.entitlements, 0, before)]
-        again = _ledger(bootstrap)
+        again = FedLedger(bootstrap)
         again.own([0], 1)
         equal = _intervals(again) == _intervals(ledger)
         return Deprovisioned(
@@ -83,13 +73,13 @@ def run(subscribers: int) -> Deprovisioned:
         )
 
 
-async def _apply(ledger: Ledger, offset: int, event: _Record) -> tuple[float, float, int]:
+async def _apply(ledger: FedLedger, event: Input) -> tuple[float, float, int]:
     """Apply in a thread, as the worker does, while the loop ticks: seconds, the longest gap, the most memory."""
     with ThreadPoolExecutor(1) as thread:
         gap = 0.0
         started = last = time.perf_counter()
         memory = _MemoryWatch()
-        applying = asyncio.get_running_loop().run_in_executor(thread, ledger.apply, 0, offset, [event])
+        applying = asyncio.get_running_loop().run_in_executor(thread, ledger.feed, 0, [event])
         while not applying.done():
             await asyncio.sleep(_TICK_SECONDS)
             now = time.perf_counter()
@@ -118,16 +108,12 @@ class _MemoryWatch:
             self._most = max(self._most, resident_bytes())
 
 
-def _ledger(bootstrap: str) -> Ledger:
-    return Ledger(KafkaLog(bootstrap), TopicNames.with_prefix(""), WorkerMetrics())
-
-
-def _intervals(ledger: Ledger) -> list[object]:
+def _intervals(ledger: FedLedger) -> list[object]:
     (account,) = ledger.states()[0].accounts.values()
     return [(subscriber_id, record.intervals) for subscriber_id, record in sorted(account.subscriber_records())]
 
 
-def _assigned(offset: int) -> _Record:
+def _assigned(offset: int) -> Input:
     data = {
         "partnerOrgId": "p",
         "customerOrgId": "c",
@@ -139,9 +125,9 @@ def _assigned(offset: int) -> _Record:
     return _event(offset, b"c", "wholesale.package.assigned.v1", _FIRST_MS + offset % 86_400_000, data)
 
 
-def _event(offset: int, key: bytes | None, type_: str, time_ms: int, data: dict[str, str]) -> _Record:
+def _event(offset: int, key: bytes | None, type_: str, time_ms: int, data: dict[str, str]) -> Input:
     event = {"specversion": "1.0", "id": str(offset), "source": "/bench", "type": type_, "time": time_text(time_ms)}
-    return _Record(offset, _NOW_MS, key, json.dumps({**event, "data": data}).encode())
+    return Input(offset, _NOW_MS, key, json.dumps({**event, "data": data}).encode())
 
 
 def shown(result: Deprovisioned) -> Table:

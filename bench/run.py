@@ -22,10 +22,10 @@ from bench.workload import Workload, records
 from rtmeter.kafka_server import EmbeddedKafka, KafkaUnavailable
 
 _RESULTS = Path(__file__).with_name("results")
-_PARTS = ("ours", "faust", "quix", "limits", "state")
+_PARTS = ("ours", "two", "faust", "quix", "limits", "state")
 _FILE_WIDTH = 170
 _LEAST_EVENTS_FOR_MEMORY = 500_000
-_SHORT_EVENTS = {"ours": 20_000, "faust": 3_000, "quix": 5_000}
+_SHORT_EVENTS = {"ours": 20_000, "two": 20_000, "faust": 3_000, "quix": 5_000}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # So that what was started is stopped, whatever ends us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(stderr=True)
+    results = Results(this_machine())
+    failed = False
     try:
-        results = _measure(options, console)
+        _measure(options, console, results)
     except (
         RunFailed,
         RuntimeError,
@@ -52,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subprocess.SubprocessError,
     ) as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
-        return 1
+        failed = True
     # A file or a pipe has no width, and 80 columns would break every cell.
     show(results, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
+    if failed:
+        return 1
     # A short run must not take the place of one that says how fast things are.
     path = _RESULTS / ("short.json" if options.short else "latest.json")
     write_json(results, path)
@@ -62,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(options: argparse.Namespace, console: Console) -> Results:
+def _measure(options: argparse.Namespace, console: Console, results: Results) -> None:
+    """Fill in the results, part by part: what was measured before a failure is there."""
     short: bool = options.short
     runs = 1 if short else options.runs
     total = min(options.events, _SHORT_EVENTS["ours"]) if short else options.events
     if "quix" in options.only:
         quix_env.ensure()
-    results = Results(this_machine())
     console.print(f"making {total:,} events")
     events = list(records(Workload(total)))
     with tempfile.TemporaryDirectory(prefix="rtmeter-bench-") as folder, EmbeddedKafka(Path(folder, "kafka")) as broker:
@@ -87,7 +91,6 @@ def _measure(options: argparse.Namespace, console: Console) -> Results:
             console.print("the state: memory, and restore")
             results.memory = memory(total if short else max(total, _LEAST_EVENTS_FOR_MEMORY))
             results.restores = restores(bootstrap, 10_000 if short else 1_000_000, runs)
-    return results
 
 
 def _race(

@@ -15,7 +15,7 @@ from schemas.entitlements import PACKAGE, decode_key, decode_subscriber
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_OUR_WORKER = """
+OUR_WORKER = """
 import sys
 from streams.worker import Worker, WorkerSettings
 sys.exit(Worker(WorkerSettings(sys.argv[1], sys.argv[2], close_days=False)).run())
@@ -64,7 +64,11 @@ def _read_peer(key: bytes, value: bytes) -> tuple[str, tuple[Held, ...]] | None:
 
 
 def _our_command(bootstrap: str, prefix: str) -> list[str]:
-    return [sys.executable, "-c", _OUR_WORKER, bootstrap, prefix]
+    return [sys.executable, "-c", OUR_WORKER, bootstrap, prefix]
+
+
+def _two_workers_command(bootstrap: str, prefix: str) -> list[str]:
+    return [sys.executable, "-m", "bench.two_workers", bootstrap, prefix]
 
 
 def _faust_command(bootstrap: str, prefix: str) -> list[str]:
@@ -83,6 +87,7 @@ def all_sides() -> list[Side]:
     """The sides in the order of their turns; ours first, because the others are compared with it."""
     return [
         Side("ours", "rtmeter worker", sys.maxsize, "rtmeter-worker", _our_command, _read_ours),
+        Side("two", "rtmeter, two workers", sys.maxsize, "rtmeter-worker", _two_workers_command, _read_ours),
         Side("faust", f"Faust {version('faust-streaming')}, as documented", 60_000, "faust",
              _faust_command, _read_peer),
         Side("quix", f"Quix Streams {quix_env.version()}, as documented", 200_000, "quix",

@@ -16,13 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from bench.broker import PARTITIONS
+from bench.fed_ledger import FedLedger, Input
 from bench.process_usage import resident_bytes
 from bench.workload import Workload, records
-from schemas.topics import TopicNames
 from streams.core.partition import PartitionState
-from streams.ledger import RECORDS_PER_RUN, Ledger
-from streams.log import KafkaLog
-from streams.metrics import WorkerMetrics
+from streams.ledger import RECORDS_PER_RUN
 
 _BATCH = 10_000
 
@@ -52,15 +50,6 @@ class Restored(Struct, frozen=True):
     bytes_per_subscriber: float
 
 
-class _Input(Struct, frozen=True):
-    """A record of `package-assignments`, as the state takes it."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-
-
 def memory(events: int) -> Memory:
     """Apply the events in runs as the ledger does, as they come from another process, and see what the state keeps."""
     now_ms = int(time.time() * 1000)
@@ -71,10 +60,10 @@ def memory(events: int) -> Memory:
         gc.collect()
         before = resident_bytes()
         while lines := list(islice(source.stdout, RECORDS_PER_RUN)):
-            batch: list[_Input] = []
+            batch: list[Input] = []
             for line in lines:
                 key, _, value = line.rstrip(b"\n").partition(b"\t")
-                batch.append(_Input(state.next_offset + len(batch), now_ms, key, value))
+                batch.append(Input(state.next_offset + len(batch), now_ms, key, value))
             state.apply(batch)
     lines, batch = [], []
     gc.collect()
@@ -85,22 +74,22 @@ def memory(events: int) -> Memory:
 
 
 def fill(bootstrap: str, prefix: str, subscribers: int) -> Filled:
-    """Write the log of `subscribers`, with the changes that come with so many, through the worker's ledger."""
-    ledger = _ledger(bootstrap, prefix)
+    """Write the input and the log of `subscribers`, with the changes that come with so many: the log by the worker's ledger."""
+    ledger = FedLedger(bootstrap, prefix)
     ledger.own(range(PARTITIONS), generation=1)
     now_ms = int(time.time() * 1000)
-    waiting: list[list[_Input]] = [[] for _ in range(PARTITIONS)]
+    waiting: list[list[Input]] = [[] for _ in range(PARTITIONS)]
     lengths = [0] * PARTITIONS
 
     def hand_over(partition: int) -> None:
         batch, waiting[partition] = waiting[partition], []
         if batch:
-            ledger.apply(partition, batch[0].offset, batch)
+            ledger.feed(partition, batch)
 
     made = 0
     for key, value in records(Workload(2 * subscribers)):
         partition = zlib.crc32(key) % PARTITIONS
-        waiting[partition].append(_Input(lengths[partition], now_ms, key, value))
+        waiting[partition].append(Input(lengths[partition], now_ms, key, value))
         lengths[partition] += 1
         if len(waiting[partition]) >= _BATCH:
             hand_over(partition)
@@ -115,7 +104,7 @@ def fill(bootstrap: str, prefix: str, subscribers: int) -> Filled:
 
 def restore(bootstrap: str, prefix: str) -> Restored:
     """Restore every partition, one after the other, as a worker does that gets them all."""
-    ledger = _ledger(bootstrap, prefix)
+    ledger = FedLedger(bootstrap, prefix)
     gc.collect()
     before = resident_bytes()
     started, cpu_started = time.perf_counter(), time.process_time()
@@ -125,10 +114,6 @@ def restore(bootstrap: str, prefix: str) -> Restored:
     added = resident_bytes() - before
     subscribers = sum(_subscribers(state) for state in ledger.states().values())
     return Restored(sum(offsets.values()), subscribers, seconds, cpu_seconds, added / subscribers)
-
-
-def _ledger(bootstrap: str, prefix: str) -> Ledger:
-    return Ledger(KafkaLog(bootstrap), TopicNames.with_prefix(prefix), WorkerMetrics())
 
 
 def _subscribers(state: PartitionState) -> int:

@@ -4,6 +4,8 @@ The engine formats a million lines in the time in which Python would format a te
 two to the same bytes.
 """
 
+from collections.abc import Sequence
+
 from billing.queries import ORDER, Query
 from billing.report import COLUMNS, FORMULA_STARTS, Owner, ReportRequest, ReportType, csv_line, safe_text
 from streams.core.catalog import CatalogState
@@ -42,12 +44,32 @@ def csv_lines(rows: Query, request: ReportRequest, owners: list[Owner], catalog:
 
 
 def _line(report_type: ReportType) -> str:
+    """A line. Hardly any text needs care, and asking that of all of them first takes half the time."""
+    cells = _cells(report_type)
+    texts = [cell for cell in cells if isinstance(cell, _Text)]
+    needs_care = " OR ".join(f"{_is_formula(text)} OR {_needs_quotes(text)}" for text in texts)
+    careful = [_cell(cell) if isinstance(cell, _Text) else cell for cell in cells]
+    return f"if({needs_care}, {_joined(careful)}, {_joined(cells)})"
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return "concat(" + ", ',', ".join(cells) + r", '\r\n')"
+
+
+class _Text(str):
+    """A column that holds anybody's text; all other cells are safe as they are."""
+
+    __slots__ = ()
+
+
+def _cells(report_type: ReportType) -> list[str]:
+    """What a line of this type has, in order, as SQL."""
     cells = ["transform(owner_id, {owners:Array(String)}, {owner_cells:Array(String)}, '')"]
     if report_type is not ReportType.PARTNER:
-        cells += [_cell("customer_shown"), _cell("external")]
+        cells += [_Text("customer_shown"), _Text("external")]
     cells += [
-        _cell("subscription"),
-        _cell("service"),
+        _Text("subscription"),
+        _Text("service"),
         f"transform({_SERVICE_KEY}, {{service_keys:Array(String)}}, {{service_cells:Array(String)}}, ',')",
         "toString(toDate32(first_used))",
         "toString(toDate32(last_used))",
@@ -55,18 +77,27 @@ def _line(report_type: ReportType) -> str:
         "toString(reinterpret(toInt128(total), 'Decimal(38, 6)'))",
     ]
     if report_type is not ReportType.PARTNER:
-        cells.append(_cell("location_shown"))
+        cells.append(_Text("location_shown"))
     if report_type is ReportType.USER:
-        cells += [_cell("subscriber"), _cell("user"), _cell("workspace")]
-    return "concat(" + ", ',', ".join(cells) + r", '\r\n')"
+        cells += [_Text("subscriber"), _Text("user"), _Text("workspace")]
+    return cells
 
 
 def _cell(text: str) -> str:
     """A text as a cell: no formula, and in quotes where it must be."""
-    starts = ", ".join(f"'{_ESCAPED.get(start, start)}'" for start in FORMULA_STARTS)
-    safe = rf"if(substringUTF8({text}, 1, 1) IN ({starts}), concat('\'', {text}), {text})"
+    safe = rf"if({_is_formula(text)}, concat('\'', {text}), {text})"
     quoted = rf"""concat('"', replaceAll({safe}, '"', '""'), '"')"""
-    return rf"""if(multiSearchAny({text}, [',', '"', '\r', '\n']), {quoted}, {safe})"""
+    return f"if({_needs_quotes(text)}, {quoted}, {safe})"
+
+
+def _is_formula(text: str) -> str:
+    starts = ", ".join(f"'{_ESCAPED.get(start, start)}'" for start in FORMULA_STARTS)
+    return f"substringUTF8({text}, 1, 1) IN ({starts})"
+
+
+def _needs_quotes(text: str) -> str:
+    # One by one: the engine's search for several at once is three times as slow.
+    return "(" + " OR ".join(f"position({text}, '{_ESCAPED.get(found, found)}')" for found in ',"\r\n') + ")"
 
 
 _ESCAPED = {"\t": r"\t", "\r": r"\r", "\n": r"\n"}

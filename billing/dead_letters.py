@@ -86,6 +86,14 @@ class ReasonCount(Struct, frozen=True):
     open_of_nobody: int
 
 
+class OpenOfReason(Struct, frozen=True):
+    """Open letters of one reason, and when the oldest of them arrived (ms since the epoch)."""
+
+    reason: str
+    open: int
+    oldest_ms: int
+
+
 # A partition's records are judged before `judged_before` as far as the store knows. Rows of dead letters and of progress
 # come by different topics: that a record is not among the letters says that it was taken only if all letters before
 # are stored. They are when they are as many as the partition's state has counted, or up to a letter that is stored,
@@ -164,13 +172,22 @@ def open_letters(
     store: ReadableStore, owner_ids: Sequence[str], first_day: int, last_day: int, dismissed: Sequence[Origin]
 ) -> OpenLetters:
     """The open letters of some orgs that a report of these days misses, or may miss (days since the epoch)."""
+    found = open_letters_by_owner(store, owner_ids, first_day, last_day, dismissed).values()
+    return OpenLetters(sum(letters.of_period for letters in found), sum(letters.before for letters in found))
+
+
+def open_letters_by_owner(
+    store: ReadableStore, owner_ids: Sequence[str], first_day: int, last_day: int, dismissed: Sequence[Origin]
+) -> dict[str, OpenLetters]:
+    """The same of each org that has any."""
     letters = letters_query("partner_id IN {owners:Array(String)} AND day <= {last_day:Int32}")
     parameters = {"owners": list(owner_ids), "first_day": first_day, "last_day": last_day, **_dismissed(dismissed)}
-    ((of_period, before),) = store.query(
-        f"SELECT countIf(day >= {{first_day:Int32}}), countIf(day < {{first_day:Int32}}) FROM ({letters}) WHERE {_OPEN}",
+    rows = store.query(
+        f"SELECT partner_id, countIf(day >= {{first_day:Int32}}), countIf(day < {{first_day:Int32}}) "
+        f"FROM ({letters}) WHERE {_OPEN} GROUP BY partner_id",
         parameters,
     )
-    return OpenLetters(of_period, before)
+    return {owner_id: OpenLetters(of_period, before) for owner_id, of_period, before in rows}
 
 
 def counts_by_reason(store: ReadableStore, dismissed: Sequence[Origin]) -> list[ReasonCount]:
@@ -181,6 +198,15 @@ def counts_by_reason(store: ReadableStore, dismissed: Sequence[Origin]) -> list[
         _dismissed(dismissed),
     )
     return [ReasonCount(*row) for row in rows]
+
+
+def open_by_reason(store: ReadableStore, dismissed: Sequence[Origin]) -> list[OpenOfReason]:
+    """The open letters of each reason that has any, over all partners."""
+    rows = store.query(
+        f"SELECT reason, count(), min(append_ms) FROM ({letters_query('1')}) WHERE {_OPEN} GROUP BY reason",
+        _dismissed(dismissed),
+    )
+    return [OpenOfReason(*row) for row in rows]
 
 
 def count_letters(store: ReadableStore, wanted: LetterFilter, dismissed: Sequence[Origin]) -> int:

@@ -7,6 +7,9 @@ from msgspec import Struct
 
 from billing.audit.raw_events import RawEvent, state_from_events
 from billing.difference import Change, Held, changes_between, held_of
+from streams.core.account import Account
+
+_ATTRIBUTES = ("externalId", "subscriptionId", "internal")
 
 
 class Fate(StrEnum):
@@ -26,15 +29,20 @@ class Judged(Struct, frozen=True):
 
 
 class AccountChange(Struct, frozen=True):
-    """What would change in the usage of a customer under a partner."""
+    """What would change of a customer under a partner: its usage, and what reports say of it otherwise.
+
+    `described`: by attribute, before and after. `internal`: it stands on no invoice afterwards.
+    """
 
     partner_id: str
     customer_id: str
     changes: list[Change]
+    described: dict[str, tuple[str, str]] = {}
+    internal: bool = False
 
 
 class Foreseen(Struct, frozen=True):
-    """`judged` in the order of the records; accounts without a change are left out."""
+    """`judged` in the order of the records; accounts of which neither usage nor description changes are left out."""
 
     judged: list[Judged]
     accounts: list[AccountChange]
@@ -48,8 +56,8 @@ def foresee(
     `events`: every record under that key, in order; the records to judge have the same key. Usage is compared up to
     `last_day`.
     """
-    state = state_from_events(events, topic)
-    before = {owner: held_of(account) for owner, account in state.accounts.items()}
+    state = state_from_events(events, topic, events[0].partition if events else 0)
+    before = {owner: (held_of(account), _described(account)) for owner, account in state.accounts.items()}
     judged = []
     for key, value in records:
         counted = state.watermark
@@ -62,7 +70,19 @@ def foresee(
             judged.append(Judged(Fate.DUPLICATE if repeated else Fate.METERED))
     accounts = []
     for owner, account in sorted(state.accounts.items(), key=lambda entry: entry[0]):
-        changes = changes_between(before.get(owner, Held()), held_of(account), last_day)
-        if changes:
-            accounts.append(AccountChange(*owner, changes))
+        held, attributes = before.get(owner, (Held(), dict.fromkeys(_ATTRIBUTES, "")))
+        changes = changes_between(held, held_of(account), last_day)
+        after = _described(account)
+        described = {name: (attributes[name], after[name]) for name in _ATTRIBUTES if attributes[name] != after[name]}
+        if changes or described:
+            accounts.append(AccountChange(*owner, changes, described, bool(after["internal"])))
     return Foreseen(judged, accounts)
+
+
+def _described(account: Account) -> dict[str, str]:
+    """What reports say of a customer beside its usage, or judge it by, as texts: '' for what is not said."""
+    record = account.customer_record()
+    if record is None:
+        return dict.fromkeys(_ATTRIBUTES, "")
+    texts = (record.external_id or "", record.subscription_id or "", "yes" if record.internal else "")
+    return dict(zip(_ATTRIBUTES, texts, strict=True))

@@ -11,6 +11,7 @@ from schemas.catalog import decode_catalog
 from schemas.reasons import Reason, Refused
 from schemas.routing import is_catalog_line
 from streams.core.catalog import CatalogState
+from streams.core.long_subscriber import PAGING, Paging
 from streams.core.partition import PartitionState
 
 
@@ -34,9 +35,10 @@ class RefusedLine(Struct, frozen=True):
 class Metered:
     """Lines of both topics, in order of arrival, as state and catalog."""
 
-    def __init__(self, lines: Iterable[bytes], received_at_ms: int) -> None:
+    def __init__(self, lines: Iterable[bytes], received_at_ms: int, paging: Paging = PAGING) -> None:
+        """Another `paging` is for tests."""
         self.catalog = CatalogState()
-        self.state = PartitionState("lines", 0, check_keys=False)
+        self.state = PartitionState("lines", 0, check_keys=False, paging=paging)
         self.refused: list[RefusedLine] = []
         assignments: list[Line] = []
         for number, value in enumerate(lines):
@@ -47,10 +49,7 @@ class Metered:
                     self.refused.append(RefusedLine(number + 1, refused.reason, refused.detail))
             else:
                 assignments.append(Line(number, received_at_ms, None, value))
-        taken = 0
-        while taken < len(assignments):
-            applied = self.state.apply(assignments[taken:])
-            taken += applied.taken
+        for applied in self.state.apply_in_runs(assignments, len(assignments)):
             self.refused += [
                 RefusedLine(letter.offset + 1, Reason(letter.reason), letter.detail) for letter in applied.dead_letters
             ]

@@ -19,11 +19,12 @@ def usage_rows(request: ReportRequest, accounts: Iterable[Account], catalog: Cat
             continue
         for row in _account_rows(request, account, owner):
             known = rows.get(row.order)
-            rows[row.order] = row if known is None else _sum(known, row)
+            rows[row.order] = row if known is None else sum_rows(known, row)
     return [rows[order] for order in sorted(rows)]
 
 
-def _sum(one: UsageRow, other: UsageRow) -> UsageRow:
+def sum_rows(one: UsageRow, other: UsageRow) -> UsageRow:
+    """Two parts of one row of a report: of two partitions, or two places."""
     return UsageRow(
         one.owner_id,
         one.subscription_id,

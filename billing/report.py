@@ -149,6 +149,11 @@ def quantity_text(quantity_microdays: int) -> str:
     return f"{whole}.{rest:06d}".rstrip("0").rstrip(".")
 
 
+def signed_quantity_text(quantity_microdays: int) -> str:
+    """As `quantity_text`, of what may be less than nothing: a credit, or a difference."""
+    return quantity_text(quantity_microdays) if quantity_microdays >= 0 else f"-{quantity_text(-quantity_microdays)}"
+
+
 def _cells(report_type: ReportType, row: UsageRow, name: str, catalog: CatalogState) -> list[str]:
     entry = catalog.service(row.subscription_id, row.item)
     cells = [safe_text(name), safe_text(row.owner_id)]

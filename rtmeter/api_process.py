@@ -14,21 +14,30 @@ from pathlib import Path
 
 import uvicorn
 from msgspec import Struct
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine
 
 from billing.api.app import create_app, guarded
-from billing.api.services import clock_ms
+from billing.api.readiness import Readiness
 from billing.api.settings import ApiSettings
 from billing.api.tokens import LOCAL_AUDIENCE, LOCAL_ISSUER, make_local_key
+from billing.audit.reconcile.record import ReconcileRuns
 from billing.dismissals import Dismissals
 from billing.export import export_csv, notes_with
+from billing.figures import Figures
 from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from billing.jobs.reports import ReportCategory
-from billing.jobs.runner import JobRunner, RunnerSettings
+from billing.jobs.runner import JobRunner, RunnerSettings, nobody
+from billing.metrics import ApiMetrics, FigureMetrics, JobMetrics
 from billing.point_in_time import point_in_time_csv
 from rtmeter.installation import Installation
 from rtmeter.relational_store import open_relational
+from schemas.metrics.metric import Process
 from sinks.store import DEFAULT_LIMITS, QueryLimits, ReadableStore, open_for_reading
+from streams.clock import clock_ms
+from streams.instruments import Instruments
+from streams.operator_port import OperatorAddress, serve_operator
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +54,15 @@ class ReportPlaces(Struct, frozen=True):
     reports_url: str | None
 
 
-def serve_api(installation: Installation, places: ReportPlaces, host: str, port: int | None, *, jobs: bool) -> None:
+def serve_api(
+    installation: Installation,
+    places: ReportPlaces,
+    host: str,
+    port: int | None,
+    operator: OperatorAddress,
+    *,
+    jobs: bool,
+) -> None:
     """Serve until SIGTERM or SIGINT; with `jobs`, make reports too. ValueError if a setting is missing or wrong.
 
     `port` None: the usual one, or any that is free if another process has it.
@@ -53,8 +70,10 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     listening = _listen(host, port)
     url = f"http://{host}:{listening.getsockname()[1]}"
     settings = _settings(installation, url)
-    register, files, dismissals = open_reports(installation, places)
-    runner = job_runner(installation, register, files, dismissals)
+    engine = open_relational(installation, places.database_url)
+    register, files, dismissals = open_reports(installation, places, engine)
+    instruments = Instruments(Process.API, Process.JOBS) if jobs else Instruments(Process.API)
+    runner = job_runner(installation, register, files, dismissals, JobMetrics(instruments) if jobs else None)
     limits = QueryLimits(settings.query_seconds, settings.query_memory_bytes)
     app = create_app(
         settings,
@@ -66,7 +85,7 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
         dismissed=dismissals.letters,
     )
     config = uvicorn.Config(
-        guarded(app),
+        guarded(app, ApiMetrics(instruments).answered),
         access_log=False,  # the guard writes its own, without links
         log_config=None,
         server_header=False,
@@ -77,34 +96,84 @@ def serve_api(installation: Installation, places: ReportPlaces, host: str, port:
     )
     # The server handles signals itself, and raises them again when it has ended: these handlers hear them then.
     stop = _stop_on_signals()
-    thread = threading.Thread(target=runner.run, args=(stop,), name="jobs") if jobs else None
-    with _announced(installation.api_url_file, url):
+    threads = []
+    if jobs:
+        figures = _figures(installation, engine, register, dismissals, instruments)
+        threads = [
+            threading.Thread(target=runner.run, args=(stop,), name="jobs"),
+            threading.Thread(target=figures.run, args=(stop,), name="figures"),
+        ]
+    readiness: Readiness = app.state.services.readiness
+    with (
+        _announced(installation.api_url_file, url),
+        _served(instruments.registry, readiness, operator),
+    ):
         logger.info("API on %s/v1, documentation on %s/docs", url, url)
         try:
-            if thread is not None:
+            for thread in threads:
                 thread.start()
             uvicorn.Server(config).run(sockets=[listening])
         finally:
             stop.set()
-            if thread is not None:
+            for thread in threads:
                 thread.join()
 
 
-def run_jobs(installation: Installation, places: ReportPlaces) -> None:
+def run_jobs(installation: Installation, places: ReportPlaces, operator: OperatorAddress) -> None:
     """Make reports until SIGTERM or SIGINT; any number of such processes share the work."""
     stop = _stop_on_signals()
-    job_runner(installation, *open_reports(installation, places)).run(stop)
-
-
-def open_reports(installation: Installation, places: ReportPlaces) -> tuple[ReportRegister, ReportFiles, Dismissals]:
-    """The registers of reports and of dismissals, with their tables up to date, and the files."""
     engine = open_relational(installation, places.database_url)
+    register, files, dismissals = open_reports(installation, places, engine)
+    instruments = Instruments(Process.JOBS)
+    runner = job_runner(installation, register, files, dismissals, JobMetrics(instruments))
+    figures = _figures(installation, engine, register, dismissals, instruments)
+    thread = threading.Thread(target=figures.run, args=(stop,), name="figures")
+    readiness = Readiness(register, store_opener(installation), clock_ms)
+    with _served(instruments.registry, readiness, operator):
+        thread.start()
+        try:
+            runner.run(stop)
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextlib.contextmanager
+def _served(registry: CollectorRegistry, readiness: Readiness, operator: OperatorAddress) -> Iterator[None]:
+    """Metrics and health, until the end of the block."""
+    server = serve_operator(registry, readiness.health, operator)
+    try:
+        yield
+    finally:
+        server.shutdown()
+
+
+def _figures(
+    installation: Installation,
+    engine: Engine,
+    register: ReportRegister,
+    dismissals: Dismissals,
+    instruments: Instruments,
+) -> Figures:
+    runs = ReconcileRuns(engine, clock_ms)
+    metrics = FigureMetrics(instruments)
+    return Figures(register, runs, dismissals.letters, store_opener(installation), metrics, clock_ms)
+
+
+def open_reports(
+    installation: Installation, places: ReportPlaces, engine: Engine
+) -> tuple[ReportRegister, ReportFiles, Dismissals]:
+    """The registers of reports and of dismissals, and the files."""
     files = ReportFiles(places.reports_url or (installation.data_dir.resolve() / "reports").as_uri())
     return ReportRegister(engine, clock_ms), files, Dismissals(engine)
 
 
 def job_runner(
-    installation: Installation, register: ReportRegister, files: ReportFiles, dismissals: Dismissals
+    installation: Installation,
+    register: ReportRegister,
+    files: ReportFiles,
+    dismissals: Dismissals,
+    metrics: JobMetrics | None,
 ) -> JobRunner:
     worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     exports = {ReportCategory.RECONCILIATION: export_csv, ReportCategory.POINT_IN_TIME: point_in_time_csv}
@@ -115,6 +184,7 @@ def job_runner(
         RunnerSettings(worker),
         notes=notes_with(dismissals.letters),
         exports=exports,
+        observer=metrics or nobody,
     )
 
 

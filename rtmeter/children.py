@@ -48,7 +48,8 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, **self._environment, "MALLOC_ARENA_MAX": "2"},
+                # Whoever runs it all on one machine reads the logs himself.
+                env={"RTMETER_LOG_FORMAT": "text", **os.environ, **self._environment, "MALLOC_ARENA_MAX": "2"},
             )
         self._pid_file.write_text(f"{self._process.pid}\n")
 

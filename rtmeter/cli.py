@@ -1,5 +1,6 @@
 """The command line: which commands there are, and what becomes of their failures."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -7,12 +8,28 @@ from collections.abc import Callable
 import typer
 from confluent_kafka import KafkaException
 
+from billing.closing.invoices import MadeMeanwhile
+from billing.closing.recomputed import RawEventsMissing
+from billing.closing.verify import CannotVerify
 from billing.report import NotAChild
 from rtmeter.children import ChildFailed
-from rtmeter.commands import dead_letters, events, explain, pipeline, reconcile, redrive, reports, upkeep
+from rtmeter.commands import (
+    close,
+    dead_letters,
+    events,
+    explain,
+    invoices,
+    pipeline,
+    preview,
+    reconcile,
+    redrive,
+    reports,
+    upkeep,
+)
 from rtmeter.exit_codes import ExitCode
 from rtmeter.kafka_jars import KafkaUnavailable
 from rtmeter.output import say
+from rtmeter.settings_from_files import take_from_files
 from sinks.backup.copied import BackupDamaged
 from sinks.rebuild.raw_events import RawEventsIncomplete
 from sinks.rebuild.state_log import StateUnclear
@@ -44,10 +61,17 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "meter": reports.meter,
     "reconcile": reconcile.reconcile_month,
+    "close-month": close.close_month,
+    "verify-close": close.verify_close,
+    "approve": close.approve,
+    "invoice": invoices.invoice,
+    "period": invoices.period,
+    "preview": preview.preview,
     "explain": explain.explain,
     "api": reports.api,
     "jobs": reports.run_report_jobs,
     "token": reports.token,
+    "migrate": upkeep.migrate_stores,
     "rebuild": upkeep.rebuild,
     "backup": upkeep.backup,
     "restore": upkeep.restore,
@@ -68,6 +92,7 @@ letters.command("redrive")(redrive.redrive)
 def main() -> None:
     """Run a command; what stops it is one line on standard error, and the exit code."""
     try:
+        take_from_files(os.environ)
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
     except typer.Exit as finished:
@@ -83,10 +108,13 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except (
         BackupDamaged,
+        CannotVerify,
         ChildFailed,
         KafkaUnavailable,
         LogFailed,
+        MadeMeanwhile,
         RawEventsIncomplete,
+        RawEventsMissing,
         StateUnclear,
         StillRunning,
         StoreFailed,

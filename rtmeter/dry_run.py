@@ -75,9 +75,10 @@ def show_dry_run(found: DryRun, console: Console) -> None:
         judged = prospect.judged
         why = f": {judged.reason}: {printable(judged.detail)}" if judged.fate is Fate.REFUSED else ""
         console.print(f"{prospect.original} would be {judged.fate}{why}", markup=False)
-    for account in found.accounts:
+    changed = [account for account in found.accounts if account.changes]
+    for account in changed:
         _show_account(found, account, console)
-    if not found.accounts:
+    if not changed:
         console.print(f"no usage through {day_text(found.last_day)} would change")
 
 

@@ -1,19 +1,16 @@
 """An explanation on the terminal: sentences, and tables that fit its width."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from billing.audit.explanation import Agreement, DayPart, DaySum, ExplainedInterval, ExplainedRecord, Explanation
+from billing.audit.day_runs import days_shown, runs_of_equal_days, runs_of_whole_days, service_shown
+from billing.audit.explanation import Agreement, ExplainedInterval, ExplainedRecord, Explanation
 from billing.audit.words import code, counted, days_text, instant, printable
 from billing.report import quantity_text
 from schemas.instants import day_text
-from streams.core.grid import MICRODAYS_PER_DAY
 
 _MOST_SUBSCRIBERS = 50
 _MOST_ARITHMETIC = 40
@@ -119,23 +116,15 @@ def _arithmetic(interval: ExplainedInterval, console: Console) -> Table:
     table = _table(
         console, ("day", "no_wrap"), ("to", "right"), ("from", "right"), ("to − from", "right"), ("days", "right")
     )
-    for parts in _runs_of_whole_days(interval.days):
+    for parts in runs_of_whole_days(interval.days):
         quantity = sum(part.quantity_microdays for part in parts)
         until, since = parts[-1].end_microday, parts[0].start_microday
-        days = _days([part.day for part in parts])
+        days = days_shown([part.day for part in parts])
         table.add_row(days, f"{until:,}", f"{since:,}", f"{quantity:,}", quantity_text(quantity))
     if len(interval.days) > 1:
         table.add_section()
         table.add_row("sum", "", "", f"{interval.quantity_microdays:,}", quantity_text(interval.quantity_microdays))
     return table
-
-
-def _runs_of_whole_days(parts: Sequence[DayPart]) -> Iterator[list[DayPart]]:
-    """Days in a row that are held whole, together; every other day by itself."""
-    for _, together in groupby(
-        parts, key=lambda part: -1 if part.quantity_microdays == MICRODAYS_PER_DAY else part.day
-    ):
-        yield list(together)
 
 
 def _of_customer(explained: Explanation, console: Console) -> None:
@@ -152,7 +141,7 @@ def _of_customer(explained: Explanation, console: Console) -> None:
         for order in explained.orders:
             table.add_row(
                 printable(order.order_id),
-                _service(order.item, order.location_id),
+                service_shown(order.item, order.location_id),
                 day_text(order.day) + ("" if order.in_period else ", another day"),
                 quantity_text(order.quantity_microdays),
             )
@@ -174,7 +163,7 @@ def _subscribers(explained: Explanation, console: Console) -> None:
     )
     ordered = sorted(explained.subscribers, key=lambda each: (-each.quantity_microdays, each.subscriber_id))
     for subscriber in ordered[:_MOST_SUBSCRIBERS]:
-        of_items = [_service(total.item, total.location_id) for total in subscriber.totals]
+        of_items = [service_shown(total.item, total.location_id) for total in subscriber.totals]
         table.add_row(
             printable(subscriber.subscriber_id),
             printable(subscriber.user_id or subscriber.workspace_id or ""),
@@ -195,10 +184,10 @@ def _sums(explained: Explanation, console: Console) -> None:
         return
     _heading("Sums", console)
     table = _table(console, ("day", "no_wrap"), ("microdays", "right"), ("quantity", "right"))
-    for days in _runs_of_equal_days(explained.days):
+    for days in runs_of_equal_days(explained.days):
         quantity = sum(day.quantity_microdays for day in days)
         sums = f"{len(days)} × {days[0].quantity_microdays:,} = {quantity:,}" if len(days) > 1 else f"{quantity:,}"
-        table.add_row(_days([day.day for day in days]), sums, quantity_text(quantity))
+        table.add_row(days_shown([day.day for day in days]), sums, quantity_text(quantity))
     table.add_section()
     total = explained.quantity_microdays
     table.add_row("all days", f"{total:,}", quantity_text(total))
@@ -209,22 +198,10 @@ def _sums(explained: Explanation, console: Console) -> None:
     by_item = _table(console, ("service and location", ""), ("microdays", "right"), ("quantity", "right"))
     for each in explained.totals:
         quantity = each.quantity_microdays
-        by_item.add_row(_service(each.item, each.location_id), f"{quantity:,}", quantity_text(quantity))
+        by_item.add_row(service_shown(each.item, each.location_id), f"{quantity:,}", quantity_text(quantity))
     by_item.add_section()
     by_item.add_row("all", f"{total:,}", quantity_text(total))
     console.print(by_item)
-
-
-def _runs_of_equal_days(days: Sequence[DaySum]) -> Iterator[list[DaySum]]:
-    """Days in a row on which as much is held, together."""
-    run: list[DaySum] = []
-    for day in days:
-        if run and (day.day != run[-1].day + 1 or day.quantity_microdays != run[-1].quantity_microdays):
-            yield run
-            run = []
-        run.append(day)
-    if run:
-        yield run
 
 
 def _reported(explained: Explanation, console: Console) -> None:
@@ -241,10 +218,10 @@ def _reported(explained: Explanation, console: Console) -> None:
         used = (
             [] if row.first_used_day is None or row.last_used_day is None else [row.first_used_day, row.last_used_day]
         )
-        service = _service(row.item, row.location_id)
+        service = service_shown(row.item, row.location_id)
         table.add_row(
             f"{service}\n{printable(row.sku)}" if row.sku else service,
-            _days(used),
+            days_shown(used),
             quantity_text(row.quantity_microdays),
             f"{row.unit_price} {row.currency}" if row.listed else "not known",
         )
@@ -263,18 +240,6 @@ def _tables(explained: Explanation, console: Console) -> None:
 def _heading(title: str, console: Console) -> None:
     console.print()
     console.print(Rule(title, align="left", characters="-" if console.options.ascii_only else "─"))
-
-
-def _service(item: str, location_id: str | None) -> str:
-    return f"{item} at {printable(location_id)}" if location_id else item
-
-
-def _days(days: Sequence[int]) -> str:
-    """The first and the last of some days, the year of the last only if it is another one."""
-    if not days or days[0] == days[-1]:
-        return day_text(days[0]) if days else ""
-    first, last = day_text(days[0]), day_text(days[-1])
-    return f"{first} to {last[5:] if last[:4] == first[:4] else last}"
 
 
 def _table(console: Console, *columns: tuple[str, str]) -> Table:

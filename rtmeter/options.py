@@ -6,7 +6,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from billing.closing.period import Period, period_of
 from billing.report import ReportRequest, ReportType
+from rtmeter.log_lines import LogFormat
 from schemas.instants import day_number, parse_time_ms
 
 DEFAULT_DATA_DIR = Path("rtmeter-data")
@@ -48,10 +50,21 @@ ApiPort = Annotated[
     ),
 ]
 MetricsPort = Annotated[
-    Optional[int],  # noqa: UP045
+    int,
     typer.Option(
-        envvar="RTMETER_METRICS_PORT", help="Serve Prometheus metrics on this loopback port; 0: any free one."
+        min=0,
+        max=65535,
+        envvar="RTMETER_METRICS_PORT",
+        help="Serve /metrics for Prometheus, /healthz and /readyz on this port; 0: any free one.",
     ),
+]
+LOOPBACK = "127.0.0.1"
+MetricsHost = Annotated[
+    str, typer.Option(envvar="RTMETER_METRICS_HOST", help="Address to serve them on; in a container 0.0.0.0.")
+]
+LogLines = Annotated[
+    LogFormat,
+    typer.Option("--log-format", envvar="RTMETER_LOG_FORMAT", help="auto: text on a terminal, JSON lines elsewhere."),
 ]
 Files = Annotated[list[Path], typer.Argument(help="JSON Lines of events; - for standard input.", metavar="FILE...")]
 
@@ -84,6 +97,14 @@ def time_option(text: str | None, name: str) -> int:
         return parse_time_ms(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=name) from None
+
+
+def month_option(month: str) -> Period:
+    """The month that `--month` names; a usage error if it is none."""
+    try:
+        return period_of(month)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--month") from None
 
 
 def now_ms() -> int:

@@ -1,6 +1,5 @@
 """What people see: messages and progress on standard error, so that standard output is the result alone."""
 
-import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -57,11 +56,3 @@ def list_refused(refused: list[EmitRefused] | list[MeterRefused]) -> None:
             say(f"line {entry.number}: {entry.reason}: {entry.detail}")
     if len(refused) > _SHOWN_REFUSALS:
         say(f"... and {len(refused) - _SHOWN_REFUSALS} more")
-
-
-def log_to_stderr() -> None:
-    """Log lines of a long-running part."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # Faust's own start and stop lines say nothing about the metering.
-    for noisy in ("faust", "mode", "aiokafka"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

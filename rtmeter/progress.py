@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import tenacity
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from schemas.topics import TopicName, TopicNames
+from streams.topic_ends import TopicEnds
 from streams.topics import partition_count
 
 WORKER_GROUP = "rtmeter-worker"
@@ -64,7 +64,7 @@ class ProgressReader:
 
     def __init__(self, bootstrap_servers: str, names: TopicNames, prefix: str) -> None:
         quiet = {"bootstrap.servers": bootstrap_servers, "log_level": 2}
-        self._admin = AdminClient(quiet)
+        self._ends = TopicEnds(bootstrap_servers, _REQUEST_SECONDS)
         # A consumer that never joins: the admin client's own call for committed offsets can wait for ever while the
         # group's coordinator is loading.
         self._workers = Consumer({**quiet, "group.id": prefix + WORKER_GROUP, "enable.auto.commit": False})
@@ -81,7 +81,7 @@ class ProgressReader:
         What was metered and stored is asked before the ends, so that a lag is never hidden.
         """
         metered = self._metered()
-        return Progress(self._names, metered=metered, stored=stored(), ends=self._ends())
+        return Progress(self._names, metered=metered, stored=stored(), ends=self._ends.read(self._keys))
 
     def _metered(self) -> Offsets:
         topic = self._names.package_assignments
@@ -96,18 +96,6 @@ class ProgressReader:
             with attempt:
                 found = self._workers.committed(wanted, timeout=_REQUEST_SECONDS)
         return {(part.topic, part.partition): max(0, part.offset) for part in found}
-
-    def _ends(self) -> Offsets:
-        futures = self._admin.list_offsets(
-            {TopicPartition(*key): OffsetSpec.latest() for key in self._keys}, request_timeout=_REQUEST_SECONDS
-        )
-        try:
-            return {
-                (part.topic, part.partition): future.result(_REQUEST_SECONDS).offset for part, future in futures.items()
-            }
-        except TimeoutError:
-            # Our wait and the client's own are as long: mostly ours ends first, and it is no KafkaException.
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _may_pass(error: BaseException) -> bool:

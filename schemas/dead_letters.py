@@ -117,13 +117,16 @@ def dead_letter_of(headers: Iterable[tuple[str, bytes | None]], key: bytes | Non
     )
 
 
+def event_id_in(letter: DeadLetter) -> str:
+    """The event's id, as far as the letter's bytes tell; '' where they do not."""
+    text, document = _read(letter)
+    found = document.get("id") if isinstance(document, dict) else _member(text, "id")
+    return found if _is_id(found) else ""
+
+
 def stated_in(letter: DeadLetter) -> Stated:
     """What a letter's bytes tell. Text that is no JSON is searched for the members: a comma too many hides nobody."""
-    text = (letter.value or b"").decode("utf-8", "replace")
-    try:
-        document: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        document = None
+    text, document = _read(letter)
     partner: Any
     customer: Any
     time: Any
@@ -146,6 +149,15 @@ def day_counted(letter: DeadLetter, stated: Stated) -> int:
     """
     believed = stated.time_ms is not None and letter.reason not in _TIME_IS_WRONG
     return day_of_ms(stated.time_ms if believed else letter.append_time_ms)  # type: ignore[arg-type]
+
+
+def _read(letter: DeadLetter) -> tuple[str, Any]:
+    """A letter's bytes as text, and the JSON document that they are; None if they are none."""
+    text = (letter.value or b"").decode("utf-8", "replace")
+    try:
+        return text, json.loads(text)
+    except (ValueError, RecursionError):
+        return text, None
 
 
 def _member(text: str, name: str) -> str | None:

@@ -13,6 +13,9 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Source = Annotated[str, Meta(min_length=1, max_length=256)]
 #: A package or add-on name: its pattern is checked when it is normalised to upper case.
 ItemName = Annotated[str, Meta(min_length=1, max_length=64)]
+#: Text that is not looked at. Far longer than any use of it, and short enough that the facts of a subscriber, each of
+#: which keeps its own, fit a record of the state.
+FreeText = Annotated[str, Meta(max_length=1024)]
 Seats = Annotated[int, Meta(ge=1, le=1_000_000)]
 Location = Id | None | UnsetType
 
@@ -24,7 +27,7 @@ class Envelope(Struct, gc=False, kw_only=True, tag_field="type", rename="camel")
     id: Id
     source: Source
     time: str
-    sequence: str | None = None
+    sequence: FreeText | None = None
     datacontenttype: Literal["application/json"] | None = None
 
 
@@ -38,14 +41,14 @@ class AccountData(Struct, gc=False, rename="camel"):
 class CustomerProvisionedData(AccountData):
     external_id: Id
     subscription_id: Id | None = None
-    name: str | None = None
+    name: FreeText | None = None
     internal: bool | None = None
 
 
 class CustomerUpdatedData(AccountData):
     external_id: Id | None = None
     subscription_id: Id | None = None
-    name: str | None = None
+    name: FreeText | None = None
     internal: bool | None = None
 
 
@@ -184,7 +187,7 @@ AssignmentEvent = (
 
 class PartnerData(Struct, gc=False, rename="camel"):
     partner_org_id: Id
-    name: str
+    name: FreeText
     provisioning_state: Literal["active", "suspended"]
     parent_org_id: Id | None = None
     subscription_id: Id | None = None
@@ -195,8 +198,8 @@ class ServiceEntry(Struct, frozen=True, rename="camel"):
     """One line of the purchase order. `unit_price` is a decimal as text, per unit and month (or per item, one-time)."""
 
     service: Annotated[str, Meta(min_length=1, max_length=64)]
-    sku: str
-    description: str
+    sku: FreeText
+    description: FreeText
     kind: Literal["package", "addon", "one-time"]
     unit_price: str
 

@@ -116,8 +116,8 @@ def _is_nested_too_deeply(value: bytes) -> bool:
 
 
 def _has_more_brackets(text: bytes, than: int) -> bool:
-    """Whether the text has more opening brackets than so many. To split it is three times as fast as to count them."""
-    return len(text.split(b"{", than + 1)) + len(text.split(b"[", than + 1)) - 2 > than
+    """Whether the text has more opening brackets than so many. Hardly any has an array, and `in` is faster than to count."""
+    return text.count(b"{") + (text.count(b"[") if b"[" in text else 0) > than
 
 
 def _is_plain(text: bytes) -> bool:

@@ -73,6 +73,8 @@ class SinkLoop:
         self._persist = persist
         self._catalog = CatalogState()
         self._runs: defaultdict[int, WholeRuns] = defaultdict(WholeRuns)
+        #: Append time of the last record taken of each (topic, partition). For monitoring.
+        self.taken_ms: dict[tuple[str, int], int] = {}
         self._builders: dict[str, rows.Builder] = {
             names.package_assignments: rows.raw_event_blocks,
             names.entitlements: rows.entitlement_blocks,
@@ -85,6 +87,11 @@ class SinkLoop:
     def topics(self) -> list[str]:
         """All that a sink reads."""
         return list(self._builders)
+
+    @property
+    def transactional(self) -> tuple[str, str]:
+        """The topics that others write, perhaps in transactions."""
+        return self._names.package_assignments, self._names.catalog
 
     def begin(self, assigned: Collection[tuple[str, int]]) -> dict[tuple[str, int], int]:
         """Where to read each newly assigned (topic, partition) on; those that the store has nothing of are left out."""
@@ -108,7 +115,8 @@ class SinkLoop:
             by_partition[(record.topic, record.partition)].append(record)
         positions = []
         for (topic, partition), some in by_partition.items():
-            next_offset = some[-1].offset + 1
+            last = some[-1]
+            next_offset = last.offset + 1
             if topic == self._names.entitlements:
                 runs = self._runs[partition]
                 some = runs.take(some)
@@ -116,6 +124,7 @@ class SinkLoop:
             for block in self._builders[topic](some):
                 self._insert(block)
             positions.append(Position(topic, partition, next_offset))
+            self.taken_ms[(topic, partition)] = last.append_time_ms
         if positions:
             self._insert(rows.position_block(positions))
             self._group.commit(positions)

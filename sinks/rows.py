@@ -28,6 +28,8 @@ from streams.core.grid import microday
 
 #: `ends` and `end_ms` of an interval that still runs.
 STILL_RUNS = 2**63 - 1
+#: Where the sinks' own positions are.
+POSITIONS_TABLE = "sink_positions"
 
 
 class SinkRecord(NamedTuple):
@@ -252,7 +254,7 @@ def catalog_blocks(versions: Sequence[CatalogVersion]) -> list[Block]:
 
 def position_block(positions: Sequence[tuple[str, int, int]]) -> Block:
     """(topic, partition, next offset) of what is stored."""
-    return _block("sink_positions", ("topic", "partition", "revision"), positions)
+    return _block(POSITIONS_TABLE, ("topic", "partition", "revision"), positions)
 
 
 def _current_and_history(table: str, names: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[Block]:

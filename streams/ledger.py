@@ -19,13 +19,15 @@ on its watermarks do not count, wherever it stands (`streams.core.restore`), and
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 
 from schemas.daily_usage import DailyRow, daily_row_key, encode_daily_row
-from schemas.dead_letters import headers_of
+from schemas.dead_letters import DeadLetter, event_id_in, headers_of
 from schemas.decode import AssignmentRecord
 from schemas.entitlements import WATERMARK_KEY, Watermark, decode_key, encode_record
+from schemas.metrics.metric import Stage
 from schemas.topics import TopicNames
 from streams.core.account import OutputRecord
 from streams.core.long_subscriber import PAGING, Paging
@@ -33,7 +35,7 @@ from streams.core.partition import Applied, PartitionState
 from streams.core.restore import Restore
 from streams.input_bounds import InputLost, check_input
 from streams.log import Log, LogFailed
-from streams.metrics import WorkerMetrics
+from streams.metrics import BatchTimes, WorkerMetrics
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +45,22 @@ _RECORDS_PER_WRITE = 20_000
 #: A fetch is applied in runs of so many records: what a run makes is still in the processor's cache when it is
 #: encoded, written and freed. With whole fetches an event costs a third more.
 RECORDS_PER_RUN = 256
+#: So many refused records of a run get a line of their own in the log: it must not grow with somebody's mistakes.
+_REFUSED_TOLD = 5
 
 
 class _Owned:
     """One partition that this process owns: its state, and where its log ends as far as we wrote it."""
 
-    __slots__ = ("claim", "confirmed_end", "expected_end", "foreign_from", "foreign_records", "state")
+    __slots__ = (
+        "claim",
+        "confirmed_end",
+        "expected_end",
+        "foreign_from",
+        "foreign_records",
+        "state",
+        "taken_ms",
+    )
 
     def __init__(self, state: PartitionState, log_end: int) -> None:
         self.state = state
@@ -61,6 +73,8 @@ class _Owned:
         # How many records of others the acknowledgements have shown so far, and where to look for the newest.
         self.foreign_records = 0
         self.foreign_from: int | None = None
+        # Append time of the last input record that we took; None before the first one. For monitoring.
+        self.taken_ms: int | None = None
 
     def nothing_under_way(self) -> bool:
         """Whether all that we wrote is acknowledged: a watermark is always the last of it."""
@@ -89,6 +103,9 @@ class Ledger:
         self._owned: dict[int, _Owned] = {}
         self._durable: dict[int, int] = {}
         self._generation: int | None = None
+        # Whether all that is assigned is restored; False before anything was assigned.
+        self.restored = False
+        self._times = BatchTimes()
         self._lock = threading.Lock()
 
     def own(self, partitions: Iterable[int], generation: int) -> dict[int, int]:
@@ -97,6 +114,7 @@ class Ledger:
         A state is kept only over consecutive generations: who missed one cannot know who wrote in between.
         """
         with self._lock:
+            self.restored = False
             wanted = set(partitions)
             consecutive = self._generation is not None and generation - self._generation in (0, 1)
             for partition in list(self._owned):
@@ -108,14 +126,19 @@ class Ledger:
                 # What was restored is durable; a former owner may have died before it could tell the group (step 5).
                 self._durable[partition] = self._owned[partition].state.next_offset
             self._generation = generation
+            self.restored = True
             self._metrics.owned(self._owned_states())
             return {partition: owned.state.next_offset for partition, owned in self._owned.items()}
 
-    def apply(self, partition: int, first_offset: int, records: Sequence[AssignmentRecord]) -> None:
-        """Take a batch that continues a partition, read from `first_offset` on, by the protocol above.
+    def apply(
+        self, partition: int, first_offset: int, records: Iterable[AssignmentRecord], next_offset: int | None = None
+    ) -> None:
+        """Take a batch that continues a partition, by the protocol above.
 
-        A batch of a partition that is no longer owned is left to its owner. LogFailed when the log cannot be
-        written, or a batch went missing between the fetch and the ledger; InputLost when it did in the input.
+        It is all that the input has from `first_offset` up to before `next_offset`; None: its last record is the end.
+        The watermark passes over offsets at its end that have no record, as the mark of a transaction's commit. A batch
+        of a partition that is no longer owned is left to its owner. LogFailed when the log cannot be written, or a batch
+        went missing between the fetch and the ledger; InputLost when it did in the input.
         """
         with self._lock:
             owned = self._owned.get(partition)
@@ -126,17 +149,34 @@ class Ledger:
                     f"partition {partition}: the state ends at {owned.state.next_offset}, but the batch starts at "
                     f"{first_offset}: records between would be lost"
                 )
-            if records and records[0].offset != first_offset:
-                self._check_fetch(partition, first_offset, records[0].offset)
+            times = self._times = BatchTimes()
+            # Records may still be packed in what was fetched: each run is unpacked when its turn comes.
+            waiting = iter(records)
+            run = list(islice(waiting, RECORDS_PER_RUN))
+            begins = run[0].offset if run else next_offset
+            if begins is not None and begins != first_offset:
+                self._check_fetch(partition, first_offset, begins)
             if owned.foreign_from is not None:
                 self._heal(partition, owned)
             taken = 0
-            while taken < len(records):
-                applied = owned.state.apply(records[taken : taken + RECORDS_PER_RUN])
+            times.spent(Stage.UNPACK)
+            while run:
+                before = owned.state.watermark
+                applied = owned.state.apply(run)
+                times.spent(Stage.FOLD)
                 self._write(partition, owned, applied)
-                self._metrics.applied(applied)
+                self._metrics.applied(before, applied)
                 taken += applied.taken
+                owned.taken_ms = run[applied.taken - 1].timestamp
+                left = run[applied.taken :]
+                times.spent(Stage.WRITE)
+                run = left + list(islice(waiting, RECORDS_PER_RUN - len(left)))
+                times.spent(Stage.UNPACK)
+            if next_offset is not None and next_offset > owned.state.next_offset:
+                owned.state.pass_over(next_offset)
+                self._write_watermark(partition, owned, owned.state.watermark)
             self._log.poll()
+            self._metrics.batch(taken, times)
 
     def look_for_others(self) -> None:
         """Look whether anybody else wrote to the logs of the owned partitions, and make that good.
@@ -171,6 +211,12 @@ class Ledger:
         """The owned states, for looking at."""
         return self._owned_states()
 
+    def taken_ms(self) -> dict[int, int]:
+        """Append time of the last record taken of each owned partition; those of which none was taken are left out."""
+        return {
+            partition: owned.taken_ms for partition, owned in self._owned.copy().items() if owned.taken_ms is not None
+        }
+
     def finish(self) -> None:
         """Wait until everything written is acknowledged: before leaving."""
         with self._lock:
@@ -181,7 +227,7 @@ class Ledger:
             return self._log.end(self._names.entitlements, partition)
         except LogFailed as failure:
             # Nothing was written or missed: the next look will do.
-            logger.warning("%s", failure)
+            logger.warning("%s", failure, extra={"partition": partition})
             return 0
 
     def _write(self, partition: int, owned: _Owned, applied: Applied) -> None:
@@ -194,8 +240,12 @@ class Ledger:
         self._write_daily_rows(partition, applied.daily_rows)
         for letter in applied.dead_letters:
             self._log.write_with_headers(names.dead_letters, partition, letter.key, letter.value, headers_of(letter))
+        if applied.dead_letters:
+            _tell_refused(partition, applied.dead_letters)
         if applied.daily_rows or applied.dead_letters:
+            self._times.spent(Stage.WRITE)
             self._log.wait()
+            self._times.spent(Stage.ACKNOWLEDGE)
         owned.expected_end += len(applied.pages) + len(applied.entitlements)
         self._write_watermark(partition, owned, applied.watermark)
 
@@ -235,7 +285,12 @@ class Ledger:
             owned.claim = offset + 1
             if value != _value_at_rest(owned.state, key):
                 keys.add(key)
-        logger.warning("partition %d: another owner wrote to its log from offset %d on", partition, first)
+        logger.warning(
+            "another owner wrote to the log of partition %d from offset %d on",
+            partition,
+            first,
+            extra={"partition": partition, "offset": first},
+        )
         self._write_again(partition, owned, keys)
         self._write_watermark(partition, owned, owned.state.watermark)
 
@@ -246,7 +301,12 @@ class Ledger:
             if value is not None:
                 records.append({"key": key, "value": value})
         if records:
-            logger.warning("partition %d: %d records were overwritten, and are written again", partition, len(records))
+            logger.warning(
+                "%d records of the log of partition %d were overwritten, and are written again",
+                len(records),
+                partition,
+                extra={"partition": partition, "records": len(records)},
+            )
             self._log.write(self._names.entitlements, partition, records)
             owned.expected_end += len(records)
         self._metrics.healed(len(records))
@@ -279,6 +339,16 @@ class Ledger:
 
     def _owned_states(self) -> dict[int, PartitionState]:
         return {partition: owned.state for partition, owned in dict(self._owned).items()}
+
+
+def _tell_refused(partition: int, letters: Sequence[DeadLetter]) -> None:
+    """A line for each of a run's refused records, as far as they are few: the letters themselves have all of it."""
+    for letter in letters[:_REFUSED_TOLD]:
+        where = {"partition": partition, "offset": letter.offset, "event_id": event_id_in(letter)}
+        logger.warning("refused: %s", letter.reason, extra={"reason": str(letter.reason), **where})
+    if len(letters) > _REFUSED_TOLD:
+        more = len(letters) - _REFUSED_TOLD
+        logger.warning("refused: %d more of the same run", more, extra={"partition": partition, "records": more})
 
 
 def _value_at_rest(state: PartitionState, key: bytes) -> bytes | None:

@@ -19,7 +19,6 @@ import faust
 from faust.serializers import codecs
 from faust.types import TP
 from msgspec import Struct
-from prometheus_client import start_http_server
 
 from schemas.instants import day_text
 from schemas.topics import TopicNames
@@ -28,9 +27,13 @@ from streams.group_offsets import GroupOffsets
 from streams.input_bounds import InputLost
 from streams.ledger import Ledger
 from streams.log import KafkaLog
+from streams.look import LOOK_SECONDS, REQUEST_SECONDS
 from streams.metrics import WorkerMetrics
+from streams.operator_port import OperatorAddress, serve_operator
 from streams.positions import Batch
+from streams.topic_ends import TopicEnds
 from streams.transport import BatchTransport
+from streams.worker_look import WorkerLook
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +49,13 @@ class WorkerSettings(Struct, frozen=True):
     """Settings of one worker process.
 
     `close_days`: whether the owner of partition 0 closes yesterday by itself, some minutes after midnight.
-    `metrics_port`: 0 takes any free port.
+    `operator`: where metrics and health are served; None: nowhere.
     """
 
     bootstrap_servers: str
     topic_prefix: str = ""
     group: str = "rtmeter-worker"
-    metrics_port: int | None = None
+    operator: OperatorAddress | None = None
     close_days: bool = True
     session_timeout_seconds: float = 10.0
 
@@ -75,6 +78,8 @@ class Worker:
         self._names = TopicNames.with_prefix(settings.topic_prefix)
         self._metrics = WorkerMetrics()
         self._ledger = Ledger(KafkaLog(settings.bootstrap_servers), self._names, self._metrics)
+        ends = TopicEnds(settings.bootstrap_servers, REQUEST_SECONDS)
+        self._look = WorkerLook(self._names.package_assignments, self._ledger, ends, self._metrics)
         self._group_offsets = GroupOffsets()
         # Batches are applied here, one at a time, in order: a long one (a customer of 200,000 subscribers deprovisioned)
         # must not keep the event loop from rebalances, commits and signals.
@@ -86,11 +91,8 @@ class Worker:
 
     def run(self) -> int:
         """Meter until SIGTERM or SIGINT; the exit code."""
-        if self._settings.metrics_port is not None:
-            server, _ = start_http_server(
-                self._settings.metrics_port, addr="127.0.0.1", registry=self._metrics.registry
-            )
-            logger.info("metrics on http://127.0.0.1:%d/metrics", server.server_port)
+        if self._settings.operator is not None:
+            serve_operator(self._metrics.registry, self._look.health, self._settings.operator)
         # The state is made of objects that can't be part of a cycle, most of them not even seen by the collector. With
         # its default thresholds it would go through the objects of each batch a hundred times, for nothing.
         gc.freeze()
@@ -107,6 +109,7 @@ class Worker:
         background = [
             asyncio.create_task(self._commit_for_monitoring()),
             asyncio.create_task(self._look_for_others()),
+            asyncio.create_task(self._look_how_far()),
             asyncio.create_task(self._close_days_in_time()),
         ]
         crashed = asyncio.create_task(self._app.wait_until_stopped())
@@ -170,9 +173,9 @@ class Worker:
 
     def _apply_here(self, batch: Batch) -> None:
         try:
-            self._ledger.apply(batch.partition, batch.first_offset, batch.records)
+            self._ledger.apply(batch.partition, batch.first_offset, batch.records, batch.next_offset)
         except Exception as failure:
-            self._fail(failure)
+            self._fail(failure, partition=batch.partition, offset=batch.first_offset)
 
     async def _finish_before_leaving(self, *_: Any, **__: Any) -> None:
         """Finish the batch under way before partitions are given up: written later it would be a stale owner's."""
@@ -197,6 +200,11 @@ class Worker:
             # In a thread, so that heartbeats go on while a log is read.
             await asyncio.to_thread(self._ledger.look_for_others)
 
+    async def _look_how_far(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.to_thread(self._look.look)
+
     async def _close_days_in_time(self) -> None:
         """The owner of partition 0 closes yesterday for all: the record goes through the log as any other."""
         while self._settings.close_days:
@@ -209,10 +217,11 @@ class Worker:
                 await asyncio.to_thread(close_days, self._settings.bootstrap_servers, self._names, day, now)
         await asyncio.Event().wait()
 
-    def _fail(self, failure: BaseException | None) -> None:
+    def _fail(self, failure: BaseException | None, **about: int) -> None:
+        """End the process. `about`: partition, and offset from which the batch under way began."""
         # A hole in the input is nobody's bug: what it says is all there is to know.
         trace = None if isinstance(failure, InputLost) else failure
-        logger.error("stopped, because going on could cost data: %s", failure, exc_info=trace)
+        logger.error("stopped, because going on could cost data: %s", failure, exc_info=trace, extra=about)
         sys.stderr.flush()
         os._exit(FAILED)
 

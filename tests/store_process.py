@@ -8,7 +8,7 @@ nearly all subscribers are long, and each few events are a run of their own.
 import contextlib
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -64,23 +64,25 @@ def serving(
         process.stdout.close()
 
 
-def blocks_of(lines: Iterable[bytes], paging: Paging = PAGING, run_records: int = 1_000_000) -> Iterator[Block]:
-    """The rows that the pipeline makes of the lines, days closed, in one partition."""
-    lines = list(lines)
+def catalog_blocks(lines: Sequence[bytes]) -> Iterator[Block]:
+    """The rows that a sink makes of the catalog's lines."""
     catalog = CatalogState()
     versions = []
-    for n, line in enumerate(filter(is_catalog_line, lines)):
+    for n, line in enumerate(lines):
         with contextlib.suppress(Refused):
             version = decode_catalog(line, None, RECEIVED_AT_MS, n, check_key=False)
             if catalog.add(version):
                 versions.append(version)
     yield from rows.catalog_blocks(versions)
     yield from rows.raw_event_blocks(
-        [
-            SinkRecord(CATALOG, 0, n, RECEIVED_AT_MS, route_of(line).key, line)
-            for n, line in enumerate(filter(is_catalog_line, lines))
-        ]
+        [SinkRecord(CATALOG, 0, n, RECEIVED_AT_MS, route_of(line).key, line) for n, line in enumerate(lines)]
     )
+
+
+def blocks_of(lines: Iterable[bytes], paging: Paging = PAGING, run_records: int = 1_000_000) -> Iterator[Block]:
+    """The rows that the pipeline makes of the lines, days closed, in one partition."""
+    lines = list(lines)
+    yield from catalog_blocks(list(filter(is_catalog_line, lines)))
     events = [line for line in lines if not is_catalog_line(line)]
     events.append(day_closed_event(day_number(CLOSED_THROUGH), datetime.fromisoformat("2026-11-01T00:20:00+00:00")))
     records = [Record(offset, RECEIVED_AT_MS, route_of(line).key, line) for offset, line in enumerate(events)]

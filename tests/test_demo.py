@@ -19,13 +19,14 @@ import pytest
 
 from billing.meter import Metered
 from billing.report import ReportRequest, ReportType
+from billing.stacked_columns import OTHERS
 from rtmeter.demo.folder import MARKER, FolderNotOurs, demo_folder
 from rtmeter.demo.life import Turn
 from rtmeter.demo.month import DemoMonth, generate, last_complete_month
 from rtmeter.demo.offers import ADDONS, ONE_TIME, PACKAGES, UNLISTED
 from rtmeter.demo.owners import OWNERS, TOP_PARTNERS
 from rtmeter.demo.page import usage_page
-from rtmeter.demo.shown import OTHERS, chart_series, day_totals
+from rtmeter.demo.shown import chart_series, day_totals
 from schemas.events import SubscriptionData
 from schemas.reasons import Reason
 

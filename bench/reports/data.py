@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from schemas.instants import day_number
 from sinks.store import Store
+from streams.core.customer import EXPRESS
 from streams.core.grid import MICRODAYS_PER_DAY
 
 PARTNER = "partner-large"
@@ -19,7 +20,7 @@ SUBSCRIBERS_PER_CUSTOMER = 10
 _OTHER_PARTNERS = 50
 _RUNS = 2**63 - 1
 _SUBSCRIPTION = "purchase-order-1"
-_SERVICES = ("WEBEX_CALLING", "WEBEX_SUITE", "ATTENDANT_CONSOLE")
+SERVICES = ("WEBEX_CALLING", "WEBEX_SUITE", "ATTENDANT_CONSOLE")
 _SPAN = (LAST_DAY - FIRST_DAY + 1) * MICRODAYS_PER_DAY
 
 
@@ -34,12 +35,12 @@ def statements(size: Size) -> Iterator[tuple[str, str]]:
     """What is made, and the SQL that makes it."""
     other = f"concat('partner-', toString(number % {_OTHER_PARTNERS}))"
     yield "the catalog", _catalog()
-    yield "subscribers", _timelines(size.subscribers, f"'{PARTNER}'", "large")
-    yield "other subscribers", _timelines(size.others, other, "other")
-    yield "customers", _customers(size.subscribers // SUBSCRIBERS_PER_CUSTOMER, f"'{PARTNER}'", "large")
-    yield "other customers", _customers(size.others // SUBSCRIBERS_PER_CUSTOMER, other, "other")
+    yield "subscribers", timelines(size.subscribers, f"'{PARTNER}'", "large")
+    yield "other subscribers", timelines(size.others, other, "other")
+    yield "customers", customers(size.subscribers // SUBSCRIBERS_PER_CUSTOMER, f"'{PARTNER}'", "large")
+    yield "other customers", customers(size.others // SUBSCRIBERS_PER_CUSTOMER, other, "other")
     for first, last in _months():
-        yield f"daily usage, days {first} to {last}", _daily(first, last)
+        yield f"daily usage, days {first} to {last}", daily(first, last, f"partner_id = '{PARTNER}'", str(last + 1))
         yield (
             f"other daily usage, days {first} to {last}",
             _other_daily(size.others // SUBSCRIBERS_PER_CUSTOMER, other, first, last),
@@ -66,7 +67,7 @@ def _catalog() -> str:
     services = ", ".join(
         f'{{"service": "{service}", "sku": "A-{service}", "description": "{service.title()}, monthly", '
         f'"kind": "package", "unitPrice": "9.90"}}'
-        for service in _SERVICES
+        for service in SERVICES
     )
     partner = (
         f'{{"partnerOrgId": "{PARTNER}", "name": "Large", "subscriptionId": "{_SUBSCRIPTION}", '
@@ -82,12 +83,15 @@ INSERT INTO catalog_versions VALUES
 ('subscription/{_SUBSCRIPTION}', 1, 0, NULL, '/bench', '1', '{subscription}')"""
 
 
-def _timelines(count: int, partner: str, of: str) -> str:
-    """Of ten subscribers one changed its package within the year, and one has an add-on."""
+def timelines(count: int, partner: str, of: str, *, partition: str = "0", offset: str = "number") -> str:
+    """Of ten subscribers one changed its package within the year, and one has an add-on.
+
+    `partner`, `partition` and `offset`, that of its one event, are expressions of the subscriber's number.
+    """
     return f"""
 INSERT INTO timelines
 SELECT {partner}, concat('{of}-', toString(intDiv(number, {SUBSCRIBERS_PER_CUSTOMER}))),
-       concat(hex(sipHash64('{of}', number)), '-', toString(number)) AS subscriber, number, 0, subscriber, '', 0,
+       concat(hex(sipHash64('{of}', number)), '-', toString(number)) AS subscriber, {offset} + 1, {partition}, subscriber, '', 0,
        multiIf(kind = 0, [false, false], kind = 1, [false, true], [false]),
        multiIf(kind = 0, ['WEBEX_CALLING', 'WEBEX_SUITE'], kind = 1, ['WEBEX_CALLING', 'ATTENDANT_CONSOLE'],
                ['WEBEX_CALLING']) AS held,
@@ -104,35 +108,40 @@ FROM
 )"""
 
 
-def _customers(count: int, partner: str, of: str) -> str:
-    """Of fifty customers one has ordered Setup Assist."""
+def customers(
+    count: int, partner: str, of: str, *, partition: str = "0", revision: str = "1", internal: str = "false"
+) -> str:
+    """Of fifty customers one has ordered Setup Assist. The texts are expressions of the customer's number."""
     ordered = "number % 50 = 0"
     return f"""
 INSERT INTO customers
-SELECT {partner}, concat('{of}-', toString(number)), 1, 0, concat('external-', toString(number)), '', '', false,
-       if({ordered}, ['order'], []), if({ordered}, ['SETUP_ASSIST'], []), if({ordered}, [''], []),
+SELECT {partner}, concat('{of}-', toString(number)), {revision}, {partition}, concat('external-', toString(number)), '', '',
+       {internal}, if({ordered}, ['order'], []), if({ordered}, ['{EXPRESS}'], []), if({ordered}, [''], []),
        if({ordered}, [toInt32({MONTH[0] + 10})], []), if({ordered}, [toInt64({MICRODAYS_PER_DAY})], [])
 FROM numbers({count})"""
 
 
-def _daily(first: int, last: int) -> str:
-    """What each day's close wrote: the large partner's intervals and orders, cut to days."""
+def daily(first: int, last: int, whose: str, revision: str) -> str:
+    """What each day's close wrote: intervals and orders cut to days.
+
+    `whose`: a condition that rows of `timelines` and of `customers` can be asked for; `revision`: an expression of `day`.
+    """
     return f"""
 INSERT INTO daily_usage
-SELECT partner_id, customer_id, '', item, toDate32(day), sum(quantity), sum(running), {last + 1}
+SELECT partner_id, customer_id, '', item, toDate32(day), sum(quantity), sum(running), {revision}
 FROM
 (
     SELECT partner_id, customer_id, item, day,
            least(end, (day + 1) * {MICRODAYS_PER_DAY}) - greatest(start, day * {MICRODAYS_PER_DAY}) AS quantity,
            toInt64(end > (day + 1) * {MICRODAYS_PER_DAY}) AS running
-    FROM (SELECT * FROM timelines WHERE partner_id = '{PARTNER}')
+    FROM (SELECT * FROM timelines WHERE {whose})
     ARRAY JOIN items AS item, starts AS start, ends AS end
     ARRAY JOIN range({first}, {last + 1}) AS day
     WHERE start < (day + 1) * {MICRODAYS_PER_DAY} AND end > day * {MICRODAYS_PER_DAY}
     UNION ALL
     SELECT partner_id, customer_id, item, toUInt16(day), quantity, 0
     FROM customers ARRAY JOIN order_items AS item, order_days AS day, order_quantities AS quantity
-    WHERE partner_id = '{PARTNER}' AND day BETWEEN {first} AND {last}
+    WHERE {whose} AND day BETWEEN {first} AND {last}
 )
 GROUP BY partner_id, customer_id, item, day"""
 
@@ -153,6 +162,16 @@ SELECT * REPLACE (revision + 100 AS revision) FROM daily_usage
 WHERE partner_id = '{PARTNER}' AND sipHash64(customer_id) % 100 = 0
   AND day BETWEEN toDate32({MONTH[0]}) AND toDate32({MONTH[1]})"""
 
+
+#: The event of each subscriber, as it came.
+RAW_EVENTS = """
+INSERT INTO raw_events
+SELECT 'package-assignments', partition, revision - 1, fromUnixTimestamp64Milli(toInt64(starts[1] * 86.4), 'UTC'), customer_id,
+       concat('{"specversion":"1.0","id":"', toString(revision - 1), '","source":"/bench","type":"wholesale.package.assigned.v1","time":"',
+              formatDateTime(fromUnixTimestamp64Milli(toInt64(starts[1] * 86.4), 'UTC'), '%FT%TZ'),
+              '","data":{"partnerOrgId":"', partner_id, '","customerOrgId":"', customer_id, '","subscriberId":"', subscriber_id,
+              '","package":"', items[1], '"}}')
+FROM timelines"""
 
 #: What the engine does by itself with a month that has rested for an hour.
 MERGE = "OPTIMIZE TABLE daily_usage PARTITION 202610 FINAL"

@@ -56,6 +56,11 @@ def bad_request(code: ErrorCode, description: str) -> ApiError:
     return ApiError(400, code, description)
 
 
+def a_bug() -> ApiError:
+    """What went wrong is in the log, under the tracking id."""
+    return ApiError(500, ErrorCode.INTERNAL, "Internal Server Error.")
+
+
 def unavailable() -> ApiError:
     return ApiError(503, ErrorCode.UNAVAILABLE, "The service is not ready. Try again later.", {"Retry-After": "5"})
 

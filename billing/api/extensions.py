@@ -1,8 +1,8 @@
 """Beyond the contract, under a path of our own: details and other forms of a report, point-in-time reports, daily
 usage for charts, and why a row is what it is."""
 
-from collections.abc import Callable, Iterator
-from typing import IO, Annotated, Any, TypeVar
+from collections.abc import Iterator
+from typing import IO, Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
@@ -12,32 +12,21 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from billing.api import formats, parameters
-from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_found, unavailable
-from billing.api.reports import register, visible
+from billing.api import formats
+from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_found
+from billing.api.questions import Subscriber, ask_store, ask_why, usage_wanted
+from billing.api.reports import own_sub_partner, register, visible
 from billing.api.scopes import Scope
-from billing.api.services import Services, services_of
-from billing.audit.explain import TooManyRecords
-from billing.audit.explain import explain as explain_from_store
-from billing.audit.explanation import NotFound
-from billing.audit.question import Question
+from billing.api.services import services_of
 from billing.daily import daily_usage
-from billing.explain_row import HeldInterval, held_intervals
+from billing.explain_row import HeldInterval
 from billing.export import open_letters_of
-from billing.ids import ORGANIZATION, own_id
 from billing.jobs.reports import ReportCategory, ReportStatus, StoredReport
 from billing.report import ReportRequest, ReportType, quantity_text
 from schemas.instants import day_of_ms, day_text, time_text
-from schemas.topics import TopicNames
-from sinks.store import ReadableStore, StoreFailed, StoreUnavailable
 
 # The token is judged by the routes themselves; this shows in the documentation that one is needed.
 router = APIRouter(prefix="/rtmeter", tags=["extensions"], dependencies=[Depends(HTTPBearer(auto_error=False))])
-_MOST_DAYS = 400
-_QUERY_WAIT_SECONDS = 10
-#: Of one customer: about a second of work, which other requests wait for.
-_MOST_RECORDS = 20_000
-_T = TypeVar("_T")
 
 
 class _Body(BaseModel):
@@ -144,7 +133,7 @@ def create_point_in_time(request: Request, wanted: PointInTime) -> Details:
     if wanted.type is ReportType.PARTNER:
         raise bad_request(ErrorCode.UNKNOWN_TYPE, "type is none of CUSTOMER, USER.")
     today = day_of_ms(services.now_ms())
-    sub_partner = _sub_partner(services, caller.org_id, wanted.sub_partner_org_id)
+    sub_partner = own_sub_partner(services, caller, wanted.sub_partner_org_id)
     asked = ReportRequest(wanted.type, caller.org_id, sub_partner, today, today, wanted.internal)
     return _details(register(services, asked, caller, category=ReportCategory.POINT_IN_TIME))
 
@@ -154,10 +143,8 @@ def usage_by_day(request: Request, start: _First, end: _Last, sub_partner: _SubP
     """Closed days of the caller's customers and its sub-partners', by org and service. Internal customers left out."""
     services = services_of(request)
     caller = services.caller(request, Scope.REPORTS_READ)
-    only = _sub_partner(services, caller.org_id, sub_partner)
-    first_day, last_day = _days(start, end)
-    wanted = ReportRequest(ReportType.PARTNER, caller.org_id, only, first_day, last_day)
-    rows, letters = _ask(
+    wanted = usage_wanted(services, caller, start, end, sub_partner)
+    rows, letters = ask_store(
         services,
         lambda store: (daily_usage(store, wanted), open_letters_of(store, wanted, services.dismissed())),
     )
@@ -192,46 +179,17 @@ def explain(
     """
     services = services_of(request)
     caller = services.caller(request, Scope.REPORTS_READ)
-    owner = _sub_partner(services, caller.org_id, sub_partner) or caller.org_id
-    first_day, last_day = _days(start, end)
-    customer_id = own_id(ORGANIZATION, customer)
-    question = Question(
-        owner,
-        customer_id,
-        subscriber,
-        first_day,
-        last_day,
-        own_only=True,
-        today=day_of_ms(services.now_ms()),
-        most_records=_MOST_RECORDS,
-    )
-    found, (explanation, not_explained) = _ask(
-        services,
-        lambda store: (
-            held_intervals(store, owner, customer_id, subscriber, first_day, last_day),
-            _explanation(store, services.names, question),
-        ),
-    )
+    why = ask_why(services, caller, Subscriber(customer, subscriber, sub_partner), start, end)
     totals: dict[str, int] = {}
-    for interval in found:
+    for interval in why.held:
         row = f"{interval.item} {interval.location_id}".strip()
         totals[row] = totals.get(row, 0) + interval.quantity_microdays
     return Explained(
-        intervals=[_interval(interval) for interval in found],
+        intervals=[_interval(interval) for interval in why.held],
         totals={row: quantity_text(quantity) for row, quantity in sorted(totals.items())},
-        explanation=explanation,
-        not_explained=not_explained,
+        explanation=None if why.explanation is None else msgspec.to_builtins(why.explanation),
+        not_explained=why.not_explained,
     )
-
-
-def _explanation(
-    store: ReadableStore, names: TopicNames, question: Question
-) -> tuple[dict[str, Any] | None, str | None]:
-    """The explanation as JSON has it, or why there is none."""
-    try:
-        return msgspec.to_builtins(explain_from_store(store, names, question)), None
-    except (NotFound, TooManyRecords) as none:
-        return None, str(none)
 
 
 def _interval(held: HeldInterval) -> Interval:
@@ -272,37 +230,3 @@ def _file(request: Request, report_id: str) -> IO[bytes]:
 def _closing(file: IO[bytes], chunks: Iterator[bytes]) -> Iterator[bytes]:
     with file:
         yield from chunks
-
-
-def _sub_partner(services: Services, org_id: str, given: str | None) -> str | None:
-    if given is None:
-        return None
-    wanted = own_id(ORGANIZATION, given)
-    if wanted not in services.directory.scope_of(org_id)[1:]:
-        raise bad_request(ErrorCode.UNKNOWN_SUB_PARTNER, "subPartnerOrgId is not a sub-partner of yours.")
-    return wanted
-
-
-def _days(start: str, end: str) -> tuple[int, int]:
-    first_day, last_day = parameters.day(start, "start"), parameters.day(end, "end")
-    if first_day > last_day:
-        raise bad_request(ErrorCode.DATES_REVERSED, "start is after end.")
-    if last_day - first_day >= _MOST_DAYS:
-        raise bad_request(ErrorCode.BAD_PARAMETER, f"At most {_MOST_DAYS} days at a time.")
-    return first_day, last_day
-
-
-def _ask(services: Services, query: Callable[[ReadableStore], _T]) -> _T:
-    """What the store answers; ApiError 503 if it does not, or has too much to answer."""
-    if not services.queries.acquire(timeout=_QUERY_WAIT_SECONDS):
-        raise unavailable()
-    try:
-        store = services.open_store()
-        try:
-            return query(store)
-        finally:
-            store.close()
-    except (StoreFailed, StoreUnavailable, OSError):
-        raise unavailable() from None
-    finally:
-        services.queries.release()

@@ -7,11 +7,12 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from billing.api.errors import ApiError, ErrorCode, answer
+from billing.api.errors import ApiError, ErrorCode, a_bug, answer
 
 logger = logging.getLogger("rtmeter.api")
 
@@ -22,13 +23,35 @@ _HEADERS = {
 }
 
 
+#: Hears of each request that was answered: the pattern of its route (None if no route has its path), its method, the
+#: status (0 if the client was gone before), the seconds it took.
+Answered = Callable[[str | None, str, int, float], None]
+
+
+#: How an error is told to the client of a request, whose ASGI scope comes first; the last is the tracking id.
+Told = Callable[[Scope, ApiError, str], ASGIApp]
+
+
+def as_json(scope: Scope, error: ApiError, tracking_id: str) -> ASGIApp:
+    """The API's own form."""
+    return answer(error, tracking_id)
+
+
+def nobody(route: str | None, method: str, status: int, seconds: float) -> None:
+    """No one is told."""
+
+
 class Guard:
     """Wraps the application. One line of log per request: its path, never its query, which may hold a download link."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, body_seconds: int) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, body_seconds: int, answered: Answered = nobody, told: Told = as_json
+    ) -> None:
         self._app = app
+        self._told = told
         self._max_body_bytes = max_body_bytes
         self._body_seconds = body_seconds
+        self._answered = answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,9 +61,12 @@ class Guard:
         scope["rtmeter.tracking_id"] = tracking_id
         started = time.monotonic()
         status = 0
+        whole = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, whole
+            if message["type"] == "http.response.body":
+                whole = not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
@@ -57,16 +83,21 @@ class Guard:
                 body = await self._body(scope, receive)
                 await self._app(scope, body, send_marked)
             except ApiError as error:
-                await answer(error, tracking_id)(scope, receive, send_marked)
+                await self._told(scope, error, tracking_id)(scope, receive, send_marked)
             except Exception:
-                logger.exception("a bug: %s %s, %s", scope["method"], scope["path"], tracking_id)
-                if status:
+                logger.exception(
+                    "a bug: %s %s", scope["method"], _shown(scope["path"]), extra={"tracking_id": tracking_id}
+                )
+                if status and not whole:
                     raise  # the answer is under way: only breaking it off tells the client that it is not whole
-                bug = ApiError(500, ErrorCode.INTERNAL, "Internal Server Error.")
-                await answer(bug, tracking_id)(scope, receive, send_marked)
+                if not whole:
+                    await self._told(scope, a_bug(), tracking_id)(scope, receive, send_marked)
         finally:
-            elapsed_ms = int(1000 * (time.monotonic() - started))
-            logger.info("%s %s %d %d ms %s", scope["method"], _shown(scope["path"]), status, elapsed_ms, tracking_id)
+            seconds = time.monotonic() - started
+            self._answered(getattr(scope.get("route"), "path", None), scope["method"], status, seconds)
+            elapsed_ms = int(1000 * seconds)
+            about = {"status": status, "elapsed_ms": elapsed_ms, "tracking_id": tracking_id}
+            logger.info("%s %s %d", scope["method"], _shown(scope["path"]), status, extra=about)
 
     async def _body(self, scope: Scope, receive: Receive) -> Receive:
         """The body, read whole before anything else works: a slow client holds a connection and nothing more."""

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 
 from billing.api import parameters
 from billing.api.errors import ApiError, ErrorCode, bad_request, report_not_found
-from billing.api.links import LinkSigner
 from billing.api.scopes import Scope
 from billing.api.services import Services, services_of
 from billing.api.threads import in_thread
@@ -97,12 +96,17 @@ def delete(request: Request, report_id: str) -> Response:
     """Forget a report: its download links are dead at once, and it may be asked for anew."""
     services = services_of(request)
     caller = services.caller(request, Scope.REPORTS_WRITE)
+    forget(services, caller, report_id)
+    return Response(status_code=204)
+
+
+def forget(services: Services, caller: Caller, report_id: str) -> None:
+    """Delete a report that the caller may see, and its file; ApiError 404 if there is none."""
     deleted = services.register.delete(report_id, services.directory.scope_of(caller.org_id))
     if deleted is None:
         raise report_not_found()
     if deleted.file is not None:
         services.files.delete(deleted.file.name)
-    return Response(status_code=204)
 
 
 def visible(services: Services, caller: Caller, report_id: str) -> StoredReport:
@@ -139,7 +143,7 @@ def _create(request: Request, body: bytes) -> Response:
     wanted = ReportRequest(
         parameters.report_type(new.type or "PARTNER"),
         caller.org_id,
-        _sub_partner(services, caller, new.sub_partner_org_id or None),
+        own_sub_partner(services, caller, new.sub_partner_org_id or None),
         first_day,
         last_day,
         bool(new.internal),
@@ -160,11 +164,17 @@ def _create(request: Request, body: bytes) -> Response:
 def register(services: Services, wanted: ReportRequest, caller: Caller, **more: Any) -> StoredReport:
     """Put a report into the register: ApiError 409 or 429 if that cannot be."""
     try:
+        return ask_for(services, wanted, caller, **more)
+    except AlreadyCompleted as error:
+        raise ApiError(409, ErrorCode.ALREADY_COMPLETED, f"{error}: {error.report.id}") from None
+
+
+def ask_for(services: Services, wanted: ReportRequest, caller: Caller, **more: Any) -> StoredReport:
+    """As `register`, but AlreadyCompleted with the report that stands in the way."""
+    try:
         report = services.register.create(
             wanted, caller.person_id, max_running=services.settings.max_running_reports, **more
         )
-    except AlreadyCompleted as error:
-        raise ApiError(409, ErrorCode.ALREADY_COMPLETED, f"{error}: {error.report.id}") from None
     except TooManyRunning as error:
         description = f"Too many reports: {error}."
         raise ApiError(429, ErrorCode.TOO_MANY_RUNNING, description, {"Retry-After": str(_RETRY_SECONDS)}) from None
@@ -179,7 +189,8 @@ def _new_report(body: bytes) -> NewReport:
         raise bad_request(ErrorCode.BAD_BODY, f"The body is not the JSON object that is wanted: {error}") from None
 
 
-def _sub_partner(services: Services, caller: Caller, given: str | UnsetType | None) -> str | None:
+def own_sub_partner(services: Services, caller: Caller, given: str | UnsetType | None) -> str | None:
+    """The sub-partner that a caller names, None if it names none; ApiError 400 if it is none of its own (rule 21)."""
     if given is None or isinstance(given, UnsetType):
         return None
     org_id = own_id(ORGANIZATION, given)
@@ -206,12 +217,14 @@ def _shown(services: Services, caller: Caller, report: StoredReport) -> dict[str
         "createdBy": public_id(PERSON, report.created_by),
     }
     if report.status is ReportStatus.COMPLETED:
-        shown["tempDownloadURL"] = services.settings.base_url + _link(services.links, services, caller, report)
+        shown["tempDownloadURL"] = download_link(services, caller, report)
     if report.failure is not None:
         shown["errors"] = [{"code": report.failure.code, "description": report.failure.description}]
     return shown
 
 
-def _link(links: LinkSigner, services: Services, caller: Caller, report: StoredReport) -> str:
+def download_link(services: Services, caller: Caller, report: StoredReport) -> str:
+    """A fresh link, signed for the caller's org."""
     expires_s = services.now_ms() // 1000 + services.settings.link_seconds
-    return links.sign(download_path(report.id), report.id, caller.org_id, expires_s)
+    path = services.links.sign(download_path(report.id), report.id, caller.org_id, expires_s)
+    return services.settings.base_url + path

@@ -1,7 +1,6 @@
 """What the routes work with, and how a request gets to its caller."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -9,6 +8,7 @@ from starlette.requests import Request
 from billing.api.directory import Directory
 from billing.api.limits import RateLimit
 from billing.api.links import LinkSigner
+from billing.api.readiness import Readiness
 from billing.api.scopes import Scope
 from billing.api.settings import ApiSettings
 from billing.api.tokens import Caller, TokenJudge
@@ -17,11 +17,7 @@ from billing.jobs.files import ReportFiles
 from billing.jobs.register import ReportRegister
 from schemas.topics import TopicNames
 from sinks.store import ReadableStore
-
-
-def clock_ms() -> int:
-    """The clock of this machine, in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+from streams.clock import clock_ms
 
 
 class Services:
@@ -49,6 +45,7 @@ class Services:
         #: Of the topics whose raw events the store holds.
         self.names = TopicNames.with_prefix(topic_prefix)
         self.directory = Directory(open_store)
+        self.readiness = Readiness(register, open_store, now_ms)
         self.links = LinkSigner(settings.signing_keys)
         self.tokens = TokenJudge(settings.jwks, settings.issuer, settings.audience)
         self.rate_limit = RateLimit(settings.requests_per_minute, now_ms)
@@ -57,9 +54,14 @@ class Services:
 
     def caller(self, request: Request, scope: Scope) -> Caller:
         """Who asks, if it may: ApiError 401, 403 or 429."""
-        caller = self.tokens.caller(request.headers.get("authorization"))
-        self.rate_limit.take(caller.org_id)
+        caller = self.caller_of(request.headers.get("authorization"))
         caller.need(scope)
+        return caller
+
+    def caller_of(self, authorization: str | None) -> Caller:
+        """Whose token an `Authorization` header has, whatever it allows: ApiError 401 or 429."""
+        caller = self.tokens.caller(authorization)
+        self.rate_limit.take(caller.org_id)
         return caller
 
 

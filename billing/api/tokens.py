@@ -27,11 +27,12 @@ _KEY, _KEY_SET = "token-key.pem", "jwks.json"
 
 
 class Caller(Struct, frozen=True):
-    """Who asks: a person of an org, with what its token allows."""
+    """Who asks: a person of an org, with what its token allows, and until when (seconds since the epoch)."""
 
     org_id: str
     person_id: str
     scopes: frozenset[str]
+    expires_s: int
 
     def need(self, scope: Scope) -> None:
         """ApiError 403 if the token does not allow it."""
@@ -126,7 +127,7 @@ def _caller(claims: dict[str, Any]) -> Caller:
         scopes = scopes.split()
     if not (isinstance(org, str) and org and isinstance(person, str) and isinstance(scopes, list)):
         raise _not_authenticated("The token is not valid.")
-    return Caller(own_id(ORGANIZATION, org), own_id(PERSON, person), frozenset(map(str, scopes)))
+    return Caller(own_id(ORGANIZATION, org), own_id(PERSON, person), frozenset(map(str, scopes)), int(claims["exp"]))
 
 
 def _not_authenticated(description: str) -> ApiError:

@@ -1,6 +1,6 @@
 """The input as it came, read back from the store, and the state that it gives: the base of every audit."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -18,7 +18,8 @@ ORDER BY partition, offset
 _ALL = 2**63 - 1
 #: The last instant that the column holds, in ms.
 _LAST_MS = 10_413_791_999_999
-_RECORDS_PER_RUN = 10_000
+#: More would only take memory: an audit writes nothing of what a run makes.
+RECORDS_PER_RUN = 10_000
 
 
 class AsOf(Struct, frozen=True):
@@ -56,15 +57,17 @@ def events_of_partition(
 
 def account_from_events(events: Iterable[RawEvent], topic: str, partner_id: str, customer_id: str) -> Account | None:
     """The account that the core makes of a customer's records; None if none of them was metered for the partner."""
-    return state_from_events(list(events), topic).accounts.get((partner_id, customer_id))
+    return state_from_events(events, topic).accounts.get((partner_id, customer_id))
 
 
-def state_from_events(records: Sequence[RawEvent], topic: str) -> PartitionState:
-    """The state that the core makes of some of a partition's records, in order: of a customer's, the whole customer."""
-    state = PartitionState(topic, records[0].partition if records else 0)
-    taken = 0
-    while taken < len(records):
-        taken += state.apply(records[taken : taken + _RECORDS_PER_RUN]).taken
+def state_from_events(events: Iterable[RawEvent], topic: str, partition: int = 0) -> PartitionState:
+    """The state that the core makes of some of a partition's records, in order: of a customer's, the whole customer.
+
+    `partition` is only for what the state would write, and not of any account.
+    """
+    state = PartitionState(topic, partition)
+    for _ in state.apply_in_runs(events, RECORDS_PER_RUN):
+        pass
     return state
 
 

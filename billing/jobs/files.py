@@ -3,7 +3,9 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 import fsspec
@@ -12,6 +14,8 @@ from fsspec.implementations.local import LocalFileSystem
 from billing.jobs.reports import ReportFile
 
 _HALF = ".part"
+#: After so many bytes more a local file is sent to the disk, while it is written on.
+_SYNCED_BYTES = 8_388_608
 
 
 class ReportFiles:
@@ -27,15 +31,12 @@ class ReportFiles:
         half = f"{self._path(name)}.{uuid.uuid4().hex}{_HALF}"
         digest, size_bytes = hashlib.sha256(), 0
         try:
-            with self._system.open(half, "wb") as file:
+            with self._system.open(half, "wb") as file, self._to_disk(file) as written:
                 for chunk in chunks:
                     file.write(chunk)
                     digest.update(chunk)
                     size_bytes += len(chunk)
-                if isinstance(self._system, LocalFileSystem):
-                    # Otherwise the name could survive a power cut and the bytes not.
-                    file.flush()
-                    os.fsync(file.fileno())
+                    written(size_bytes)
             self._system.mv(half, self._path(name))
         except BaseException:
             self.delete(half.removeprefix(self._root + "/"))
@@ -65,6 +66,33 @@ class ReportFiles:
                 self.delete(name)
                 swept.append(name)
         return swept
+
+    @contextmanager
+    def _to_disk(self, file: IO[bytes]) -> Iterator[Callable[[int], None]]:
+        """Have a local file on the disk at the end: otherwise its name could survive a power cut and the bytes not.
+
+        Who writes says how many bytes there are by now. The disk works while it writes: at the end of a large report
+        it would be half a second to wait for.
+        """
+        if not isinstance(self._system, LocalFileSystem):
+            yield lambda size_bytes: None
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="to-disk") as syncing:
+            under_way: Future[None] | None = None
+            synced_bytes = 0
+
+            def written(size_bytes: int) -> None:
+                nonlocal under_way, synced_bytes
+                if size_bytes - synced_bytes >= _SYNCED_BYTES and (under_way is None or under_way.done()):
+                    if under_way is not None:
+                        under_way.result()  # a disk that failed
+                    under_way, synced_bytes = syncing.submit(os.fdatasync, file.fileno()), size_bytes
+
+            yield written
+            if under_way is not None:
+                under_way.result()
+            file.flush()
+            os.fsync(file.fileno())
 
     def _written_ms(self, name: str) -> int:
         return int(self._system.modified(self._path(name)).timestamp() * 1000)

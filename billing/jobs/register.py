@@ -86,6 +86,22 @@ class ReportRegister:
         with self._engine.connect() as connection:
             return [_report(row) for row in connection.execute(query)]
 
+    def newest(
+        self, partner_ids: Collection[str], limit: int, before: tuple[int, str] | None = None
+    ) -> list[StoredReport]:
+        """Reports of any category made for these partners, the one asked for last first.
+
+        `before`: `created_ms` and id of the last one seen.
+        """
+        place = tuple_(reports.c.created_ms, reports.c.id)
+        conditions: list[ColumnElement[bool]] = [reports.c.partner_id.in_(partner_ids)]
+        if before is not None:
+            conditions.append(place < tuple_(*before))
+        order = (reports.c.created_ms.desc(), reports.c.id.desc())
+        query = select(reports).where(*conditions).order_by(*order).limit(limit)
+        with self._engine.connect() as connection:
+            return [_report(row) for row in connection.execute(query)]
+
     def delete(self, report_id: str, partner_ids: Collection[str]) -> StoredReport | None:
         """Forget a report that was made for one of these partners, and return what it was; its file is the caller's."""
         condition = and_(reports.c.id == report_id, reports.c.partner_id.in_(partner_ids))
@@ -161,12 +177,23 @@ class ReportRegister:
             names = connection.execute(select(reports.c.file_name).where(reports.c.file_name.is_not(None)))
             return set(names.scalars())
 
+    def ping(self) -> None:
+        """Nothing, if the store answers; SQLAlchemyError otherwise."""
+        with self._engine.connect() as connection:
+            connection.execute(select(1))
+
     def oldest_job_age_ms(self) -> int:
         """For how long the oldest report IN_PROGRESS has been waited for; 0 if there is none."""
         oldest = select(func.min(reports.c.created_ms)).where(reports.c.status == ReportStatus.IN_PROGRESS)
         with self._engine.connect() as connection:
             created_ms = connection.execute(oldest).scalar_one()
         return 0 if created_ms is None else max(0, self._now_ms() - created_ms)
+
+    def count_by_status(self) -> dict[ReportStatus, int]:
+        """How many reports have each status; a status that none has is left out."""
+        counted = select(reports.c.status, func.count()).group_by(reports.c.status)
+        with self._engine.connect() as connection:
+            return {ReportStatus(status): count for status, count in connection.execute(counted)}
 
     # ---- inside
 

@@ -42,7 +42,7 @@ Notes = Callable[[ReadableStore, ReportRequest], list[str]]
 Observer = Callable[[StoredReport, str, float], None]
 
 
-def _nobody(report: StoredReport, outcome: str, seconds: float) -> None:
+def nobody(report: StoredReport, outcome: str, seconds: float) -> None:
     """No one is told."""
 
 
@@ -70,7 +70,7 @@ class JobRunner:
         *,
         notes: Notes,
         exports: Mapping[ReportCategory, Export] | None = None,
-        observer: Observer = _nobody,
+        observer: Observer = nobody,
     ) -> None:
         self._register = register
         self._files = files
@@ -108,7 +108,7 @@ class JobRunner:
         else:
             with _Renewed(self._register, report, settings):
                 outcome = self._make(report, stop)
-        logger.info("report %s of %s: %s", report.id, report.request.partner_id, outcome)
+        logger.info("report %s of %s: %s", report.id, report.request.partner_id, outcome, extra=_about(report))
         self._observer(report, outcome, time.monotonic() - started)
         return True
 
@@ -118,16 +118,16 @@ class JobRunner:
         except NotAChild as error:
             return self._fail(report, FailureCode.NOT_A_CHILD, str(error))
         except QueryTooLarge as error:
-            logger.warning("report %s is too large: %s", report.id, error)
+            logger.warning("report %s is too large: %s", report.id, error, extra=_about(report))
             return self._fail(report, FailureCode.TOO_LARGE, "too large to be made; ask for fewer days")
         except (StoreFailed, StoreUnavailable, OSError) as error:
             # Not the report's fault: it waits, as its reader does, and the next attempt may find the store up again.
-            logger.warning("report %s: %s; it will be tried again", report.id, error)
+            logger.warning("report %s: %s; it will be tried again", report.id, error, extra=_about(report))
             (stop or threading.Event()).wait(self._settings.retry_seconds)
             self._register.give_back(report, self._settings.worker)
             return "given back"
         except Exception:
-            logger.exception("report %s cannot be made", report.id)
+            logger.exception("report %s cannot be made", report.id, extra=_about(report))
             return self._fail(report, FailureCode.BUG, "an internal error; it is in the logs")
         if self._register.complete(report, self._settings.worker, file, notes):
             return "completed"
@@ -146,6 +146,10 @@ class JobRunner:
     def _fail(self, report: StoredReport, code: FailureCode, description: str) -> str:
         failed = self._register.fail(report, self._settings.worker, ReportFailure(code, description))
         return "failed" if failed else "lost"
+
+
+def _about(report: StoredReport) -> dict[str, str]:
+    return {"report_id": str(report.id), "partner_id": report.request.partner_id}
 
 
 class _Renewed:
@@ -170,4 +174,6 @@ class _Renewed:
                 register.renew(report, settings.worker, settings.lease_ms)
             except Exception as error:
                 # The next one may get through; if none does the lease runs out, and the register will refuse us.
-                logger.warning("the lease of report %s could not be renewed: %s", report.id, error)
+                logger.warning(
+                    "the lease of report %s could not be renewed: %s", report.id, error, extra=_about(report)
+                )

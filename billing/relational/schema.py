@@ -4,7 +4,22 @@ Times are milliseconds since the epoch, days are days since the epoch, both as i
 migration in `migrations/versions`; a test holds the two together.
 """
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -12,6 +27,7 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
         "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
 
@@ -107,4 +123,116 @@ dismissals = Table(
     Column("dismissed_ms", BigInteger, nullable=False),
     CheckConstraint("reason <> ''", name="reason"),
     CheckConstraint("dismissed_by <> ''", name="dismissed_by"),
+)
+
+# Closed months. Rows of this table and the next three are only ever added: triggers of the migration refuse the rest.
+# The invoices of a partner are numbered from 1 without a gap: who makes one from the first n makes number n + 1, so that
+# of two closes at once, of the same month or not, the second must look again. A correction is never issued twice.
+invoices = Table(
+    "invoices",
+    metadata,
+    Column("partner_id", _Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    # Of each subscription the latest version of before this instant has the prices.
+    Column("prices_before_ms", BigInteger, nullable=False),
+    # JSON: billing.closing.invoices.Cut.
+    Column("cut", Text, nullable=False),
+    Column("limit_percent", Integer, nullable=False),
+    Column("line_count", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    # JSON: billing.closing.invoices.Manifest.
+    Column("manifest", Text, nullable=False),
+    Column("closed_by", Text, nullable=False),
+    Column("closed_ms", BigInteger, nullable=False),
+    # JSON: by service, the usage of each day of the period. NULL: it was closed before this was kept.
+    Column("daily", Text),
+    UniqueConstraint("partner_id", "first_day", name="uq_invoices_period"),
+    CheckConstraint("number >= 1", name="number"),
+    CheckConstraint("first_day <= last_day", name="days"),
+    CheckConstraint("line_count >= 0", name="line_count"),
+)
+
+invoice_lines = Table(
+    "invoice_lines",
+    metadata,
+    Column("partner_id", _Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    # The period of the usage, and for a correction the number of that period's invoice.
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    Column("corrects", Integer),
+    Column("owner_id", _Id, nullable=False),
+    Column("subscription_id", _Id, nullable=False),
+    Column("service", _Id, nullable=False),
+    Column("quantity_microdays", BigInteger, nullable=False),
+    # The price as it was agreed, where there is one: kind, decimal as text, offset of its version in the catalog.
+    Column("kind", Text),
+    Column("unit_price", Text),
+    Column("currency", String(3)),
+    Column("sku", Text),
+    Column("description", Text),
+    Column("price_version", BigInteger),
+    Column("amount_minor", BigInteger),
+    Column("residue_minor", BigInteger, nullable=False),
+    Column("unpriced", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["partner_id", "number"], ["invoices.partner_id", "invoices.number"], name="fk_invoice_lines_invoice"
+    ),
+    ForeignKeyConstraint(
+        ["partner_id", "corrects"], ["invoices.partner_id", "invoices.number"], name="fk_invoice_lines_corrects"
+    ),
+    CheckConstraint("line >= 1", name="line"),
+    CheckConstraint("corrects < number", name="corrects"),
+    CheckConstraint(
+        "(unit_price IS NULL) = (amount_minor IS NULL) AND (kind IS NULL) = (amount_minor IS NULL)"
+        " AND (currency IS NULL) = (amount_minor IS NULL) AND (price_version IS NULL) = (amount_minor IS NULL)"
+        " AND (unpriced = '') = (amount_minor IS NOT NULL)",
+        name="priced_or_not",
+    ),
+)
+
+# Corrections that a person let through, as they stood then.
+correction_approvals = Table(
+    "correction_approvals",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("partner_id", _Id, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("last_day", Integer, nullable=False),
+    # JSON: an array of billing.closing.lines.Line.
+    Column("lines", Text, nullable=False),
+    Column("approved_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approved_ms", BigInteger, nullable=False),
+    CheckConstraint("approved_by <> ''", name="approved_by"),
+    CheckConstraint("reason <> ''", name="reason"),
+)
+
+# The invoice that an approved correction stands on: one.
+correction_approvals_used = Table(
+    "correction_approvals_used",
+    metadata,
+    Column("approval_id", Integer, ForeignKey("correction_approvals.id"), primary_key=True, autoincrement=False),
+    Column("partner_id", _Id, nullable=False),
+    Column("number", Integer, nullable=False),
+    ForeignKeyConstraint(["partner_id", "number"], ["invoices.partner_id", "invoices.number"]),
+)
+
+# On which day of the month a partner's periods begin, from a month on. Only ever added: the last choice counts.
+period_first_days = Table(
+    "period_first_days",
+    metadata,
+    Column("partner_id", _Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # YYYY-MM.
+    Column("from_month", _Id, nullable=False),
+    Column("first_day", Integer, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_ms", BigInteger, nullable=False),
+    CheckConstraint("number >= 1", name="number"),
+    CheckConstraint("first_day BETWEEN 1 AND 28", name="first_day"),
+    CheckConstraint("decided_by <> ''", name="decided_by"),
 )

@@ -1,6 +1,5 @@
 """The command that answers why a quantity is what it is."""
 
-import re
 import sys
 from enum import StrEnum
 from typing import Annotated, Optional
@@ -18,7 +17,7 @@ from rtmeter.exit_codes import ExitCode
 from rtmeter.explain_page import show
 from rtmeter.installation import Installation
 from rtmeter.output import say
-from schemas.instants import day_number, day_of_ms
+from schemas.instants import day_of_ms
 from sinks.store import open_for_reading
 
 
@@ -96,15 +95,8 @@ def _days(day: str | None, month: str | None) -> tuple[int, int]:
         wanted = options.day_option(day, "--day")
         return wanted, wanted
     assert month is not None
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}", month) is None:
-        raise typer.BadParameter(f"{month!r} is not a month YYYY-MM", param_hint="--month")
-    year, number = int(month[:4]), int(month[5:])
-    try:
-        first_day = day_number(f"{month}-01")
-        following = day_number(f"{year + number // 12:04d}-{number % 12 + 1:02d}-01")
-    except ValueError:
-        raise typer.BadParameter(f"{month!r} is not a month", param_hint="--month") from None
-    return first_day, following - 1
+    period = options.month_option(month)
+    return period.first_day, period.last_day
 
 
 def _as_of(text: str | None) -> AsOf:

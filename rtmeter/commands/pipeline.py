@@ -9,7 +9,8 @@ from rtmeter import options
 from rtmeter.children import stop_requested
 from rtmeter.exit_codes import ExitCode
 from rtmeter.installation import Installation
-from rtmeter.output import log_to_stderr, progress_bar, say
+from rtmeter.log_lines import LogFormat, log_to_stderr
+from rtmeter.output import progress_bar, say
 
 
 def up(
@@ -88,21 +89,23 @@ def topics_create(
 def worker(
     close_days: Annotated[bool, typer.Option(help="Close yesterday by itself, a quarter after midnight UTC.")] = True,
     metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = options.LOOPBACK,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
+    log_format: options.LogLines = LogFormat.AUTO,
 ) -> None:
     """Run one stream worker; several share the partitions.
 
     Example: rtmeter worker --bootstrap-servers kafka-1:9092
     """
+    from streams.operator_port import OperatorAddress
     from streams.worker import Worker, WorkerSettings
 
-    log_to_stderr()
+    log_to_stderr(log_format)
+    operator = OperatorAddress(metrics_port, metrics_host)
     servers = _running_kafka(Installation(data_dir, bootstrap_servers, topic_prefix))
-    raise typer.Exit(
-        Worker(WorkerSettings(servers, topic_prefix, close_days=close_days, metrics_port=metrics_port)).run()
-    )
+    raise typer.Exit(Worker(WorkerSettings(servers, topic_prefix, close_days=close_days, operator=operator)).run())
 
 
 def sink(
@@ -110,20 +113,23 @@ def sink(
         str, typer.Option(envvar="RTMETER_CLICKHOUSE_CLUSTER", help="Create the tables on this cluster.")
     ] = "",
     metrics_port: options.MetricsPort = 0,
+    metrics_host: options.MetricsHost = options.LOOPBACK,
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     bootstrap_servers: options.BootstrapServers = None,
     topic_prefix: options.TopicPrefix = "",
     clickhouse_dsn: options.StoreDsn = None,
+    log_format: options.LogLines = LogFormat.AUTO,
 ) -> None:
     """Run one sink: Kafka to the store. With the embedded store it also answers `report` and `status`.
 
     Example: rtmeter sink --bootstrap-servers kafka-1:9092 --clickhouse-dsn http://ch-1:8123/rtmeter
     """
     from rtmeter.sink_process import run_sink
+    from streams.operator_port import OperatorAddress
 
-    log_to_stderr()
+    log_to_stderr(log_format)
     installation = Installation(data_dir, bootstrap_servers, topic_prefix, clickhouse_dsn)
-    run_sink(installation, _running_kafka(installation), cluster, metrics_port)
+    run_sink(installation, _running_kafka(installation), cluster, OperatorAddress(metrics_port, metrics_host))
 
 
 def status(

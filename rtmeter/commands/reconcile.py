@@ -1,6 +1,5 @@
 """The command that holds the tables to the raw events, and our licences to a list of somebody else's."""
 
-import calendar
 import csv
 import logging
 import threading
@@ -16,14 +15,16 @@ from billing.audit.against import ListDifference, differences, held_here, read_l
 from billing.audit.reconcile.check import Slice
 from billing.audit.reconcile.record import ReconcileRun, ReconcileRuns
 from billing.audit.reconcile.run import CHECKS, reconcile, scope_of
+from billing.closing.period import Period, period_of
 from billing.queries import PROGRESS
 from rtmeter import options
 from rtmeter.children import stop_requested
 from rtmeter.exit_codes import ExitCode
 from rtmeter.installation import Installation
-from rtmeter.output import log_to_stderr, say
+from rtmeter.log_lines import LogFormat, log_to_stderr
+from rtmeter.output import say
 from rtmeter.relational_store import open_relational
-from schemas.instants import day_number, day_of_ms, day_text, time_text
+from schemas.instants import day_of_ms, day_text, time_text
 from sinks.catalog import load_catalog
 from sinks.store import ReadableStore, StoreFailed, StoreUnavailable, open_for_reading
 
@@ -60,6 +61,7 @@ def reconcile_month(
     data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
     topic_prefix: options.TopicPrefix = "",
     clickhouse_dsn: options.StoreDsn = None,
+    log_format: options.LogLines = LogFormat.AUTO,
 ) -> None:
     """Check that the tables say what the raw events say, and add up; exit code 1 if anything differs.
 
@@ -80,14 +82,14 @@ def reconcile_month(
         _show(run)
         raise typer.Exit(ExitCode.DONE if run.clean else ExitCode.REFUSALS)
     if every is not None:
-        log_to_stderr()
+        log_to_stderr(log_format)
         _keep_reconciling(installation, runs, every * 3600, stop_requested())
         return
-    first_day, last_day = _days_of(month) if month else _last_month()
+    period = options.month_option(month) if month else _last_month()
     slice_ = None if sample is None else Slice(day_of_ms(options.now_ms()) % sample, sample)
     store = open_for_reading(clickhouse_dsn, installation.store_folder)
     try:
-        run = _run(store, installation, runs, first_day, last_day, partner, slice_)
+        run = _run(store, installation, runs, period, partner, slice_)
     finally:
         store.close()
     _show(run)
@@ -98,14 +100,13 @@ def _run(
     store: ReadableStore,
     installation: Installation,
     runs: ReconcileRuns,
-    first_day: int,
-    last_day: int,
+    period: Period,
     partner: str | None,
     slice_: Slice | None,
 ) -> ReconcileRun:
     started_ms = options.now_ms()
     org_ids = None if partner is None else (partner, *load_catalog(store).children_of(partner))
-    scope = scope_of(store, installation.names, first_day, last_day, org_ids, slice_)
+    scope = scope_of(store, installation.names, period.first_day, period.last_day, org_ids, slice_)
     console = Console(stderr=True)
     with console.status("reconciling") as status:
         found = reconcile(store, installation.names, scope, begin=lambda check: status.update(f"{check.proves} ..."))
@@ -115,18 +116,18 @@ def _run(
 def _keep_reconciling(installation: Installation, runs: ReconcileRuns, seconds: float, stop: threading.Event) -> None:
     """A slice of the customers each time, and all of last month once it is closed; until asked to stop."""
     while not stop.is_set():
-        first_day, last_day = _last_month()
+        period = _last_month()
         whole = runs.last(whole=True)
         try:
             store = open_for_reading(installation.store_dsn, installation.store_folder)
             try:
                 # A month that is not closed yet would differ, be taken for done, and never have its turn again.
-                closed = all(row[2] is not None and row[2] >= last_day for row in store.query(PROGRESS))
-                all_of_it = closed and (whole is None or whole.scope.last_day < last_day)
+                closed = all(row[2] is not None and row[2] >= period.last_day for row in store.query(PROGRESS))
+                all_of_it = closed and (whole is None or whole.scope.last_day < period.last_day)
                 # By the clock, so that a restart does not begin again with the same customers.
                 turn = int(options.now_ms() / 1000 / seconds)
                 slice_ = None if all_of_it else Slice(turn % _SLICES, _SLICES)
-                run = _run(store, installation, runs, first_day, last_day, None, slice_)
+                run = _run(store, installation, runs, period, None, slice_)
             finally:
                 store.close()
         except (StoreFailed, StoreUnavailable, OSError) as failure:
@@ -135,7 +136,13 @@ def _keep_reconciling(installation: Installation, runs: ReconcileRuns, seconds: 
             continue
         for result in run.results:
             if result.findings:
-                logger.warning("%s: %d findings, such as %s", result.name, result.findings, result.examples[:1])
+                logger.warning(
+                    "%s: %d findings, such as %s",
+                    result.name,
+                    result.findings,
+                    result.examples[:1],
+                    extra={"check": result.name, "findings": result.findings},
+                )
         logger.log(logging.INFO if run.clean else logging.ERROR, "reconciled: %s", "clean" if run.clean else "DIFFERS")
         stop.wait(seconds)
 
@@ -189,16 +196,6 @@ def _show(run: ReconcileRun) -> None:
     console.print("clean" if run.clean else "DIFFERENCES were found: see docs/reconcile.md")
 
 
-def _days_of(month: str) -> tuple[int, int]:
-    """First and last day of a month YYYY-MM."""
-    try:
-        first_day = day_number(f"{month}-01")
-    except ValueError:
-        raise typer.BadParameter(f"{month!r} is not a month YYYY-MM", param_hint="--month") from None
-    year, number = map(int, month.split("-"))
-    return first_day, first_day + calendar.monthrange(year, number)[1] - 1
-
-
-def _last_month() -> tuple[int, int]:
-    this_month = day_number(f"{day_text(day_of_ms(options.now_ms()))[:7]}-01")
-    return _days_of(day_text(this_month - 1)[:7])
+def _last_month() -> Period:
+    this_month = period_of(day_text(day_of_ms(options.now_ms()))[:7])
+    return period_of(day_text(this_month.first_day - 1)[:7])

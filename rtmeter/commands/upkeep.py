@@ -8,9 +8,34 @@ import typer
 from rtmeter import options
 from rtmeter.exit_codes import ExitCode
 from rtmeter.installation import Installation
+from rtmeter.output import say
 from sinks.rebuild.run import Source
 
 _STATE = "entitlements"
+
+
+def migrate_stores(
+    cluster: Annotated[
+        str, typer.Option(envvar="RTMETER_CLICKHOUSE_CLUSTER", help="Create the tables on this cluster.")
+    ] = "",
+    database_url: options.DatabaseUrl = None,
+    data_dir: options.DataDir = options.DEFAULT_DATA_DIR,
+    clickhouse_dsn: options.StoreDsn = None,
+) -> None:
+    """Bring the tables of both stores up to date, and end. Whoever opens a store does it too: this is for one-shot jobs.
+
+    Example: rtmeter migrate --clickhouse-dsn http://ch-1:8123/rtmeter --database-url postgresql+psycopg://pg-1/rtmeter
+    """
+    from rtmeter.relational_store import open_relational
+    from sinks.migrations import Placement, migrate
+    from sinks.store import open_store
+
+    installation = Installation(data_dir, None, "", clickhouse_dsn)
+    with open_store(installation.store_dsn, installation.store_folder) as store:
+        applied = migrate(store, Placement(cluster))
+    say(f"store: {', '.join(applied) or 'was up to date'}")
+    open_relational(installation, database_url).dispose()
+    say("relational store: up to date")
 
 
 def rebuild(

@@ -3,9 +3,9 @@
 from html import escape
 
 from billing.report import quantity_text
+from billing.stacked_columns import SERIES_COLOURS, stacked_columns
 from rtmeter.demo.figures import DailyUsage
 from rtmeter.demo.shown import chart_series, day_totals, running_services
-from rtmeter.demo.svg import SERIES_COLOURS, chart
 from schemas.instants import day_text
 
 
@@ -33,7 +33,7 @@ sub-partner's billing start, and one-time services are left out, the first two a
 <figure>
 <ul class="legend">{"".join(f'<li><span class="swatch s{n}"></span>{escape(one.name)}</li>' for n, one in enumerate(series))}
 <li><span class="swatch line"></span>total when the days were first closed, before late events restated them</li></ul>
-{chart(title, series, before, days)}
+{stacked_columns(title, series, days, before)}
 </figure>
 {_table(daily, before, days)}
 </main>

@@ -6,12 +6,11 @@ from typing import Final
 
 from msgspec import Struct
 
+from billing.stacked_columns import Series, largest_first
 from rtmeter.demo.figures import DailyUsage, Figures
 from rtmeter.demo.offers import ONE_TIME
 from rtmeter.demo.reports import Report, Totals
 
-_MOST_SERIES: Final = 6
-OTHERS: Final = "others"
 _ONE_TIME: Final = {offer.service for offer in ONE_TIME}
 
 
@@ -41,20 +40,9 @@ class Shown(Struct, frozen=True):
         return self.events_sent == figures.metered + figures.duplicates + figures.refused_events
 
 
-class Series(Struct, frozen=True):
-    """One service over the days of the chart, in microdays."""
-
-    name: str
-    quantities: list[int]
-
-
 def chart_series(usage: DailyUsage, days: range) -> list[Series]:
     """The largest services, largest first, and the rest as one; one-time services are no licences in use."""
-    series = sorted(running_services(usage, days), key=lambda one: (-sum(one.quantities), one.name))
-    if len(series) <= _MOST_SERIES + 1:
-        return series
-    rest = [sum(column) for column in zip(*(one.quantities for one in series[_MOST_SERIES:]), strict=True)]
-    return [*series[:_MOST_SERIES], Series(OTHERS, rest)]
+    return largest_first(running_services(usage, days))
 
 
 def running_services(usage: DailyUsage, days: range) -> list[Series]:

@@ -6,9 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from billing.report import quantity_text
+from billing.stacked_columns import OTHERS, Series
 from rtmeter.demo.month import Description
 from rtmeter.demo.owners import OWNERS, TOP_PARTNERS
-from rtmeter.demo.shown import OTHERS, Series, Shown, chart_series, day_totals
+from rtmeter.demo.shown import Shown, chart_series, day_totals
 from schemas.instants import day_text
 from streams.core.grid import MICRODAYS_PER_DAY
 

@@ -106,11 +106,8 @@ def recompute_log(
     state = PartitionState(names.package_assignments, extent.partition)
     records: dict[bytes, bytes] = {}
     for page in read_pages(store, names.package_assignments, extent):
-        taken = 0
-        while taken < len(page):
-            applied = state.apply(page[taken : taken + RECORDS_PER_RUN])
+        for applied in state.apply_in_runs(page, RECORDS_PER_RUN):
             records.update((output["key"], output["value"]) for output in (*applied.pages, *applied.entitlements))
-            taken += applied.taken
         advance(len(page))
     stored = stored_watermarks(store)[extent.partition]
     if state.watermark != stored:

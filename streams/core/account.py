@@ -418,11 +418,10 @@ class Account:
     ) -> None:
         """Count one more (or less) of an interval's group from an instant on, without end."""
         group = (interval.location_id, interval.item)
-        point = microday(time_ms)
         day_map = self.groups.get(group) or self._new_day_map(group)
-        day_map.add_point(point, count)
+        day = day_map.add_point(microday(time_ms), count)
         if closed_through_day is not None:
-            self._restate(group, point // MICRODAYS_PER_DAY, closed_through_day, touched)
+            self._restate(group, day, closed_through_day, touched)
 
     def _new_day_map(self, group: Group) -> DayMap:
         location_id, item = group
@@ -434,6 +433,8 @@ class Account:
     def _restate_changes(self, changes: Points, closed_through_day: int, touched: Touched) -> None:
         """Note the closed days between the points of a change: those on which more or less is held than before."""
         for group, counts in changes.items():
+            if min(counts) // MICRODAYS_PER_DAY > closed_through_day:
+                continue
             held = 0
             since = 0
             for point in sorted(counts):

@@ -145,29 +145,27 @@ class BlockFold:
 
     def _append(self, fact: SubscriberFact, order: Order) -> Changes:
         """Take in a fact that follows on all others: it costs what it changes."""
-        number = len(self._blocks) - 1
-        block = self._blocks[number]
+        end = self._end
+        if self._blocks[-1].count >= max(self._block_facts, end.addon_count()):
+            # The next block begins where the fold stands anyway.
+            end.advance(fact.time_ms)
+            self._lows.append(order)
+            self._blocks.append(_Block(b"", 0, end.standing(), 0, None))
+        block = self._blocks[-1]
         block.facts += _ENCODER.encode(fact)
         block.count += 1
-        end = self._end
         end.take((fact,))
         block.anomalies += end.anomalies
         self.anomalies += end.anomalies
         if end.holding is not None:
             block.holding = end.holding
-        counts: dict[Interval, int] = {}
-        for sign, interval in end.steps:
-            counts[interval] = counts.get(interval, 0) + sign
+        changes = _net_of(end.steps)
         self._last = order
         end.ended.clear()
         end.steps.clear()
         end.anomalies = 0
         end.holding = None
-        self._split_if_full(number)
-        return Changes(
-            [interval for interval, count in counts.items() if count < 0],
-            [interval for interval, count in counts.items() if count > 0],
-        )
+        return changes
 
     def _refold(self, dirty: Sequence[int], before: dict[int, Running]) -> Changes:
         """Fold the changed blocks anew, and those after them as far as they start otherwise.
@@ -241,6 +239,17 @@ class BlockFold:
         self._blocks.insert(number + 1, second)
         self._note(number, first)
         self._note(number + 1, self._folded(number + 1))
+
+
+def _net_of(steps: Iterable[tuple[int, Interval]]) -> Changes:
+    """What is left of steps when what came and went again is taken out."""
+    counts: dict[Interval, int] = {}
+    for sign, interval in steps:
+        counts[interval] = counts.get(interval, 0) + sign
+    return Changes(
+        [interval for interval, count in counts.items() if count < 0],
+        [interval for interval, count in counts.items() if count > 0],
+    )
 
 
 def _encoded(facts: Iterable[SubscriberFact]) -> bytes:

@@ -29,22 +29,26 @@ class DayMap(Struct, gc=False):
 
     entries: bytes = b""
 
-    def add_point(self, microday: int, count: int) -> None:
-        """Count `count` more starts (negative: ends) at a grid point."""
-        day = microday // MICRODAYS_PER_DAY
-        rest = count * ((day + 1) * MICRODAYS_PER_DAY - microday)
+    def add_point(self, microday: int, count: int) -> int:
+        """Count `count` more starts (negative: ends) at a grid point; the day that it is on."""
+        day, past = divmod(microday, MICRODAYS_PER_DAY)
+        rest = count * (MICRODAYS_PER_DAY - past)
         entries = self.entries
         if not entries:
             self.entries = _pack(day, count, rest)
-            return
+            return day
         # Time goes on: most points come on the last day of all, or after it.
         last_day, last_balance, last_rest = _unpack_from(entries, len(entries) - _SIZE)
         if last_day < day:
             self.entries = entries + _pack(day, count, rest)
-        elif last_day == day and last_balance + count:
-            self.entries = entries[:-_SIZE] + _pack(day, last_balance + count, last_rest + rest)
+        elif last_day == day:
+            balance = last_balance + count
+            rest += last_rest
+            # An entry of nothing goes, as in `_add`.
+            self.entries = entries[:-_SIZE] + (_pack(day, balance, rest) if balance or rest else b"")
         else:
             self._add(day, count, rest)
+        return day
 
     def add_quantity(self, day: int, quantity_microdays: int) -> None:
         """Add one-time usage to a day (rule 18)."""

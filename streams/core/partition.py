@@ -3,8 +3,10 @@
 `apply` takes the next records and gives what to write; who writes it, and in which order, is `streams.ledger`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
+import msgspec
 from msgspec import Struct
 
 from schemas.daily_usage import DailyRow
@@ -130,6 +132,20 @@ class PartitionState:
             restated_days,
             written.pages,
         )
+
+    def pass_over(self, next_offset: int) -> None:
+        """Reflect the input up to before `next_offset`, which has no records from where the state ends."""
+        self.watermark = msgspec.structs.replace(self.watermark, next_offset=next_offset)
+
+    def apply_in_runs(self, records: Iterable[AssignmentRecord], most: int) -> Iterator[Applied]:
+        """Apply records that follow on, all of them, in runs of `most` at most; what each did. They are read as they are needed."""
+        waiting = iter(records)
+        run = list(islice(waiting, most))
+        while run:
+            applied = self.apply(run)
+            yield applied
+            left = run[applied.taken :]
+            run = left + list(islice(waiting, most - len(left)))
 
     def account(self, partner_id: str, customer_id: str) -> Account:
         """The account of a customer under a partner: a new one, if there was none."""

@@ -57,7 +57,7 @@ class Segments:
             key = key_of(interval)
             number = bisect_right(self._bounds, key)
             intervals = self._segment(number)
-            index = bisect_left(intervals, key, key=key_of)
+            index = _index_of(intervals, key)
             instead = come.pop(key, None)
             if instead is not None:
                 intervals[index] = instead
@@ -71,7 +71,7 @@ class Segments:
         for key, interval in come.items():
             number = bisect_right(self._bounds, key)
             intervals = self._segment(number)
-            index = bisect_left(intervals, key, key=key_of)
+            index = _index_of(intervals, key)
             intervals.insert(index, interval)
             if self._is_bound(key):
                 self._touched[name_of(key)] = intervals[:index]
@@ -127,3 +127,13 @@ class Segments:
     def _is_bound(self, key: Key) -> bool:
         digest = blake2b(name_of(key).encode(), digest_size=4).digest()
         return int.from_bytes(digest) % self._segment_intervals == 0
+
+
+def _index_of(intervals: list[Interval], key: Key) -> int:
+    """Where the interval of a key is, or belongs. Time goes on: mostly it is the last one, or comes after it."""
+    if not intervals:
+        return 0
+    last = key_of(intervals[-1])
+    if last < key:
+        return len(intervals)
+    return len(intervals) - 1 if last == key else bisect_left(intervals, key, key=key_of)

@@ -9,6 +9,7 @@ from billing.audit.raw_events import RawEvent
 from billing.difference import total_microdays
 from billing.foresight import Fate, foresee
 from schemas.instants import day_number
+from streams.core.partition import PartitionState
 from tests.billing.test_difference import days_differ, state_of, summed
 from tests.streams.laws import TOPIC
 from tests.streams.strategies import APPENDED_MS, LAST_DAY, Event, as_records, worlds
@@ -27,9 +28,23 @@ def test_what_is_foreseen_is_what_happens(events: list[Event], cut: int) -> None
     assert fates.count(Fate.METERED) == after.watermark.metered - before.watermark.metered
     assert fates.count(Fate.DUPLICATE) == after.watermark.duplicates - before.watermark.duplicates
     assert fates.count(Fate.REFUSED) == after.watermark.refused - before.watermark.refused
+    assert all(account.changes or account.described for account in foreseen.accounts)
     changed = {(account.partner_id, account.customer_id): account.changes for account in foreseen.accounts}
-    assert all(changed.values())
-    assert summed(changed) == days_differ(before, after)
+    assert summed({owner: changes for owner, changes in changed.items() if changes}) == days_differ(before, after)
+    described = {(account.partner_id, account.customer_id): account.described for account in foreseen.accounts}
+    for owner in after.accounts:
+        old, new = (_says(state, owner) for state in (before, after))
+        assert described.get(owner, {}) == {name: (old[name], new[name]) for name in new if old[name] != new[name]}
+
+
+def _says(state: PartitionState, owner: tuple[str, str]) -> dict[str, str]:
+    """What a state says of a customer beside its usage."""
+    account = state.accounts.get(owner)
+    record = None if account is None else account.customer_record()
+    external = None if record is None else record.external_id
+    subscription = None if record is None else record.subscription_id
+    internal = record is not None and record.internal
+    return {"externalId": external or "", "subscriptionId": subscription or "", "internal": "yes" if internal else ""}
 
 
 def _assigned(number: int, time: str, **changes: object) -> tuple[bytes, bytes]:

@@ -65,6 +65,8 @@ def _run(plan: Plan, keep: Path | None, console: Console, verdict: str) -> bool:
             accounts = campaign.run()
         except ChecksFailed as wrong:
             verdict = f"found out: {wrong}" if plan.broken_worker else f"WRONG: {wrong}"
+        except TimeoutError as late:
+            verdict = f"it does not come to an end: {late}"
     table = Table(
         "", "", title="negative control: step 4 before step 2" if plan.broken_worker else f"seed {plan.load.seed}"
     )

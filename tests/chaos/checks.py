@@ -65,7 +65,7 @@ def check(
     if sum(totals) != len(events):
         wrong.append(f"metered + duplicates + refused + day closes is {sum(totals)}, of {len(events)} records")
     if raw_rows != len(events):
-        wrong.append(f"{raw_rows} raw rows of {len(events)} records")
+        wrong.append(f"{raw_rows} raw rows of {len(events)} records: {_about_raw_rows(store, names)}")
     refused_by_meter = sum(line.number > len(catalog) for line in metered.refused)
     if not len(kept) == found.refused == refused_by_meter:
         wrong.append(f"{len(kept)} dead letters; {found.refused} were refused, {refused_by_meter} by the meter")
@@ -100,6 +100,18 @@ def lines_of_topic(bootstrap_servers: str, topic: str) -> list[list[bytes]]:
         return lines
     finally:
         consumer.close()
+
+
+def _about_raw_rows(store: ReadableStore, names: TopicNames) -> str:
+    """Which raw rows there are, how far the sink says that it is, and what became of the table's parts."""
+    questions = {
+        "partition, rows, first, last": "SELECT partition, uniqExact(offset), min(offset), max(offset) FROM raw_events "
+        "WHERE topic = {t:String} GROUP BY partition ORDER BY partition",
+        "partition, position": "SELECT partition, revision FROM sink_positions FINAL WHERE topic = {t:String} ORDER BY partition",
+        "parts": "SELECT name, rows, active FROM system.parts WHERE table = 'raw_events' ORDER BY name",
+        "detached parts": "SELECT name, reason FROM system.detached_parts WHERE table = 'raw_events' ORDER BY name",
+    }
+    return "; ".join(f"{what}: {store.query(question, _of(names))}" for what, question in questions.items())
 
 
 def _of(names: TopicNames) -> dict[str, object]:

@@ -14,9 +14,10 @@ from confluent_kafka import TopicPartition
 from billing.export import export_csv
 from billing.report import ReportRequest
 from sinks import rows, sink, store
+from sinks.metrics import SinkMetrics
 from sinks.migrations import Placement, migrate
 from sinks.rows import Block
-from sinks.sink import Sink, SinkMetrics, SinkSettings
+from sinks.sink import Sink, SinkSettings
 from sinks.store import QueryLimits, Store, StoreFailed, StoreTimeouts, StoreUnavailable
 from tests.network.clickhouse_http import clickhouse
 from tests.network.fault_proxy import Deck, Fault, FaultProxy

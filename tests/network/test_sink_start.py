@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from sinks import sink
-from sinks.sink import Sink, SinkMetrics, SinkSettings
+from sinks.metrics import SinkMetrics
+from sinks.sink import Sink, SinkSettings
 from sinks.store import StoreFailed
 
 

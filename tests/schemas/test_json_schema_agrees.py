@@ -57,7 +57,7 @@ _IDS = st.one_of(
     st.tuples(st.sampled_from(_GOOD), st.sampled_from((1, 127, 128))).map(lambda t: t[0] * t[1]),
 )
 _SOURCES = st.one_of(_IDS, st.sampled_from(_GOOD).map(lambda c: c * 256))
-_TEXTS = st.one_of(st.text(st.sampled_from(_GOOD + _CONTROLS), max_size=4), st.just("x" * 1000))
+_TEXTS = st.one_of(st.text(st.sampled_from(_GOOD + _CONTROLS), max_size=4), st.sampled_from(("x" * 1024, "😀" * 1024)))
 _ITEMS = st.sampled_from(("A", "a", "WEBEX_CALLING", "webex_calling", "A_9", "a0", "A" * 64, "z" * 64))
 _TIMES = st.sampled_from(
     (
@@ -178,7 +178,7 @@ def valid_events(draw: Draw, types: list[str]) -> Document:
 
 # ---- mutations
 
-_LENGTHS = (0, 1, 63, 64, 65, 127, 128, 129, 255, 256, 257)
+_LENGTHS = (0, 1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 1024, 1025)
 _RETYPED: tuple[Any, ...] = (
     None,
     True,

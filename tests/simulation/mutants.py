@@ -6,7 +6,7 @@ simulation (or thinking about it) found it out.
 
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -106,19 +106,38 @@ def the_group_hears_of_what_is_only_handed_over() -> list[Any]:
 
 @mutant
 def a_fetch_that_was_thrown_away_is_not_read_again() -> list[Any]:
-    def take(positions: Positions, partition: int, records: Sequence[Any], *, current: bool) -> Batch | None:
-        if partition not in positions._next:
+    return [_instead(Positions, "take_astray", lambda _: {})]
+
+
+@mutant
+def a_fetch_from_before_the_seek_counts__as_it_was() -> list[Any]:
+    def take(
+        positions: Positions,
+        partition: int,
+        records: Sequence[Any],
+        first_offset: int,
+        next_offset: int,
+        *,
+        current: bool,
+    ) -> Batch | None:
+        if not current or partition not in positions._next or partition in positions._astray:
+            positions._astray.add(partition)
             return None
-        first_offset = positions._next[partition]
-        positions._next[partition] = records[-1].offset + 1
-        return Batch(partition, first_offset, list(records)) if current else None
+        first_offset, positions._next[partition] = positions._next[partition], next_offset
+        return Batch(partition, first_offset, next_offset, records)
 
-    original = Ledger.apply
+    return [_instead(Positions, "take", take)]
 
-    def apply(ledger: Ledger, partition: int, first_offset: int, records: Sequence[AssignmentRecord]) -> None:
-        original(ledger, partition, 0, records)
 
-    return [_instead(Positions, "take", take), _instead(Ledger, "apply", apply)]
+@mutant
+def a_fetch_between_the_seek_and_its_end_is_forgotten__as_it_was() -> list[Any]:
+    original = Positions.sought
+
+    def sought(positions: Positions, offsets: Mapping[int, int]) -> None:
+        positions._astray.clear()
+        original(positions, offsets)
+
+    return [_instead(Positions, "sought", sought)]
 
 
 # ---- frozen owners and compaction

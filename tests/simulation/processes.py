@@ -126,12 +126,24 @@ class WorkerProcess(Process):
         generation = self._group.generation
         partitions = [partition for _, partition in self._assigned()]
         self.effect(f"takes over {partitions} in generation {generation}")
+        self._positions.begin({})
         offsets = self.ledger.own(partitions, generation)
-        self._consumed = dict(offsets)
+        # Fetches go on meanwhile: some were begun before the seek and arrive when the flow goes on, ...
+        late = [
+            self._read(partition, 3) for partition in offsets if partition in self._consumed and self._now_and_then()
+        ]
         self._positions.begin(offsets)
+        self._consumed = dict(offsets)
+        # ... some are begun after it, and arrive while the flow is stopped.
+        for partition in offsets:
+            if self._now_and_then():
+                self._take(self._read(partition, 50), current=False)
+        self._positions.sought(offsets)
         self.member.generation = generation
         # Faust drops what was fetched in a generation that is over; most of it.
         self._fetched = [batch for batch in self._fetched if self._rng.random() < 0.1]
+        for fetched in late:
+            self._take(fetched, current=True)
 
     def settle(self) -> None:
         """Hear of the generation, and make the logs of the owned partitions good: looks, and waits in between."""
@@ -188,24 +200,38 @@ class WorkerProcess(Process):
 
     def _fetch_some(self, partition: int, most: int) -> bool:
         """As `BatchConsumer.getmany`."""
-        for astray, position in self._positions.take_astray().items():
-            self._consumed[astray] = position
-        found = self._broker.fetch((NAMES.package_assignments, partition), self._consumed[partition], most)
-        if not found:
-            return False
-        self._consumed[partition] = found[-1].offset + 1
-        # Now and then a fetch arrives while the flow is stopped, and is thrown away.
-        current = self._fate.calm or self._rng.random() < 0.9
+        astray = self._positions.take_astray()
+        self._consumed.update(astray)
+        self._positions.sought(astray)
+        fetched = self._read(partition, most)
+        # Now and then a fetch arrives while the flow is stopped, and is thrown away: in quiet times too.
+        self._take(fetched, current=not self._now_and_then())
+        return bool(fetched.records)
+
+    def _read(self, partition: int, most: int) -> Batch:
+        """What the consumer fetches of a partition; it stands behind that from now on."""
+        first_offset = self._consumed[partition]
+        found = self._broker.fetch((NAMES.package_assignments, partition), first_offset, most)
+        if found:
+            self._consumed[partition] = found[-1].offset + 1
         records = [Assignment(record.offset, record.append_time_ms, record.key, record.value) for record in found]
-        batch = self._positions.take(partition, records, current=current)
-        if batch is not None:
-            self._fetched.append(batch)
-        return True
+        return Batch(partition, first_offset, self._consumed[partition], records)
+
+    def _take(self, fetched: Batch, *, current: bool) -> None:
+        if fetched.records:
+            batch = self._positions.take(
+                fetched.partition, fetched.records, fetched.first_offset, fetched.next_offset, current=current
+            )
+            if batch is not None:
+                self._fetched.append(batch)
+
+    def _now_and_then(self) -> bool:
+        return self._rng.random() < 0.1
 
     def _apply(self) -> None:
         batch = self._fetched.pop(0)
-        self.effect(f"applies {len(batch.records)} records of {batch.partition} from {batch.first_offset}")
-        self.ledger.apply(batch.partition, batch.first_offset, batch.records)
+        self.effect(f"applies {batch.partition} from {batch.first_offset} up to {batch.next_offset}")
+        self.ledger.apply(batch.partition, batch.first_offset, batch.records, batch.next_offset)
 
     def _commit(self) -> None:
         """As `Worker._commit`."""

@@ -11,7 +11,7 @@ from schemas.topics import TopicNames
 from streams.core.long_subscriber import PAGING, LogIncomplete, Paging
 from streams.core.partition import OutputRecord
 from streams.input_bounds import InputLost
-from streams.ledger import Ledger
+from streams.ledger import RECORDS_PER_RUN, Ledger
 from streams.log import Acknowledged, LogFailed
 from streams.metrics import WorkerMetrics
 from tests.streams.laws import TINY, picture
@@ -138,6 +138,22 @@ def test_the_watermark_comes_last_and_after_waiting_for_rows_and_dead_letters() 
         "wait",
         "watermark",
     ]
+
+
+def test_the_log_says_of_a_refused_record_which_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    ledger(MemoryLog()).apply(0, 0, [Record(0, b"c", b'{"id": "e-9"}'), assigned(1, "s"), Record(2, b"c", b"no")])
+    told = [record for record in caplog.records if record.getMessage().startswith("refused")]
+    assert [(line.partition, line.offset, line.event_id, line.reason) for line in told] == [  # type: ignore[attr-defined]
+        (0, 0, "e-9", "not-cloudevent"),
+        (0, 2, "", "not-json"),
+    ]
+
+
+def test_of_many_refused_records_the_log_says_how_many(caplog: pytest.LogCaptureFixture) -> None:
+    ledger(MemoryLog()).apply(0, 0, [Record(offset, b"c", b"no") for offset in range(100)])
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused")]
+    assert len(told) < 10
+    assert told[-1] == "refused: 95 more of the same run"
 
 
 def test_without_rows_or_dead_letters_nothing_is_waited_for() -> None:
@@ -330,6 +346,40 @@ def test_an_offset_that_a_transaction_took_is_no_hole() -> None:
     owner = ledger(log)
     owner.apply(0, 0, [assigned(1, "s")])
     assert owner.states()[0].next_offset == 2
+
+
+def test_offsets_without_records_at_the_end_of_a_fetch_are_no_hole() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    owner.apply(0, 0, [assigned(0, "s")], 3)
+    owner.apply(0, 3, [], 4)
+    owner.apply(0, 4, [assigned(4, "t")], 5)
+    assert owner.states()[0].next_offset == 5
+    with pytest.raises(LogFailed, match="the state ends at 5, but the batch starts at 6"):
+        owner.apply(0, 6, [assigned(6, "u")], 7)
+
+
+def test_a_fetch_that_retention_left_nothing_of_stops_the_process() -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    log.input_begin = 7
+    with pytest.raises(InputLost, match="the 7 records from 0 on"):
+        owner.apply(0, 0, [], 7)
+
+
+def test_records_are_unpacked_when_their_turn_comes() -> None:
+    """So that they are in the processor's cache, and a fetch need not be in memory twice."""
+    log = MemoryLog()
+    written: list[int] = []
+
+    def records() -> Iterator[Record]:
+        for offset in range(2 * RECORDS_PER_RUN + 1):
+            written.append(len(log.effects))
+            yield assigned(offset, f"s{offset}")
+
+    ledger(log).apply(0, 0, records())
+    assert written[0] == written[RECORDS_PER_RUN - 1] == 0
+    assert written[RECORDS_PER_RUN] > 0
 
 
 def test_an_input_that_begins_anew_under_a_running_worker_stops_the_process() -> None:

@@ -2,18 +2,27 @@
 
 import asyncio
 import inspect
+import struct
+import threading
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer import fetcher
+from aiokafka.errors import IllegalStateError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.consumer import ensure_TP
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
+from streams.log import LogFailed
 from streams.positions import Batch, Positions
-from streams.transport import BatchConsumer, BatchTransport
+from streams.transport import BatchConsumer, BatchTransport, CommittedThread, Packed
 
 
 def test_the_minor_version_is_the_one_that_was_read() -> None:
@@ -37,14 +46,15 @@ def test_faust_drops_what_was_fetched_in_a_generation_that_is_over() -> None:
     assert "message.generation_id != self.app.consumer_generation_id" in inspect.getsource(faust.streams)
 
 
-def record(offset: int) -> Any:
-    return SimpleNamespace(offset=offset, timestamp=0, key=b"k", value=b"v")
+def packed(first_offset: int, *offsets: int) -> Packed:
+    records = [SimpleNamespace(offset=offset, timestamp=0, key=b"k", value=b"v") for offset in offsets]
+    return Packed(records, first_offset, offsets[-1] + 1, 0)
 
 
 class FetchedConsumer(BatchConsumer):
     """The consumer with what it fetches given by the test."""
 
-    def __init__(self, fetches: list[dict[TP, list[Any]]], flow: list[bool]) -> None:
+    def __init__(self, fetches: list[dict[TP, list[Packed]]], flow: list[bool]) -> None:
         # Not the base's: it wants a broker.
         self.app = SimpleNamespace(consumer_generation_id=1)
         self.flow_active = True
@@ -52,8 +62,13 @@ class FetchedConsumer(BatchConsumer):
         self._positions = Positions()
         self._positions.begin({3: 4})
         self._buffered_partitions = set()
+        self._taking_over = asyncio.Lock()
         self._fetches = fetches
         self._flow = flow
+        self.transport = SimpleNamespace(ledger=self)
+        self.restoring = threading.Event()
+        self.restoring.set()
+        self.failures: list[BaseException] = []
 
     should_stop = False
 
@@ -66,6 +81,22 @@ class FetchedConsumer(BatchConsumer):
 
     async def seek_wait(self, partitions: Any) -> None:
         self.sought.append(dict(partitions))
+        if self._fetches and not self._flow[0]:
+            # What is fetched at once arrives before the one who sought goes on.
+            assert [message async for message in self.getmany(1.0)] == []
+
+    async def seek_of_what_is_gone(self, partitions: Any) -> None:
+        raise IllegalStateError(f"No current assignment for {partitions}")
+
+    async def crash(self, reason: BaseException) -> None:
+        self.failures.append(reason)
+
+    def own(self, partitions: set[int], generation: int) -> dict[int, int]:
+        """As the ledger, which restores partition 3 up to its offset 4."""
+        self.restoring.wait()
+        if generation == 13:
+            raise LogFailed("nobody answers")
+        return dict.fromkeys(partitions, 4)
 
 
 def batches(consumer: FetchedConsumer) -> list[Batch]:
@@ -77,7 +108,7 @@ def batches(consumer: FetchedConsumer) -> list[Batch]:
 
 def test_a_fetch_is_one_batch_per_partition_that_says_where_it_begins() -> None:
     tp = ensure_TP(TP("topic", 3))
-    consumer = FetchedConsumer([{tp: [record(5), record(9)]}, {tp: [record(12)]}], [True, True])
+    consumer = FetchedConsumer([{tp: [packed(4, 5), packed(6, 9)]}, {tp: [packed(10, 12)]}], [True, True])
     (first,) = batches(consumer)
     (second,) = batches(consumer)
     assert (first.partition, first.first_offset, [r.offset for r in first.records]) == (3, 4, [5, 9])
@@ -86,8 +117,171 @@ def test_a_fetch_is_one_batch_per_partition_that_says_where_it_begins() -> None:
 
 def test_after_a_fetch_that_was_thrown_away_the_position_is_sought_again() -> None:
     tp = ensure_TP(TP("topic", 3))
-    consumer = FetchedConsumer([{tp: [record(5)]}, {tp: [record(5)]}], [False, True])
+    consumer = FetchedConsumer([{tp: [packed(4, 5)]}, {tp: [packed(4, 5)]}], [False, True])
     assert batches(consumer) == []
     (again,) = batches(consumer)
     assert consumer.sought == [{tp: 4}]
     assert again.first_offset == 4
+
+
+def test_what_was_fetched_while_partitions_were_taken_over_is_fetched_again() -> None:
+    """Once it was lost: two workers that started together left partitions unread, until there was new input."""
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(4, 5, 6, 7)]}, {tp: [packed(4, 5, 6, 7)]}], [False, True])
+    assert asyncio.run(consumer.seek_to_committed()) == {tp: 4}
+    (again,) = batches(consumer)
+    assert consumer.sought == [{tp: 4}, {tp: 4}]
+    assert (again.first_offset, [r.offset for r in again.records]) == (4, [5, 6, 7])
+
+
+def test_what_was_fetched_from_before_a_seek_and_arrives_after_it_is_thrown_away() -> None:
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(2, 2, 3)]}, {tp: [packed(4, 5)]}], [True, True])
+    asyncio.run(consumer.seek_to_committed())
+    assert batches(consumer) == []
+    (batch,) = batches(consumer)
+    assert batch.first_offset == 4
+
+
+async def stopped_waiting(consumer: FetchedConsumer) -> None:
+    """Faust stops waiting for a take-over, which goes on."""
+    consumer.restoring.clear()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(consumer.seek_to_committed(), 0.01)
+    consumer.restoring.set()
+    async with consumer._taking_over:
+        await asyncio.sleep(0)
+
+
+def test_a_take_over_that_faust_no_longer_waits_for_is_finished_all_the_same() -> None:
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(4, 5)]}], [True])
+    asyncio.run(stopped_waiting(consumer))
+    assert consumer.sought == [{tp: 4}]
+    assert len(batches(consumer)) == 1
+
+
+def test_until_a_take_over_is_done_nothing_that_is_fetched_counts() -> None:
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(4, 5)]}, {tp: [packed(4, 5)]}], [True, True])
+
+    async def fetch_while_restoring() -> None:
+        consumer.restoring.clear()
+        taking_over = asyncio.ensure_future(consumer.seek_to_committed())
+        await asyncio.sleep(0)
+        assert [message async for message in consumer.getmany(1.0)] == []
+        consumer.restoring.set()
+        await taking_over
+
+    asyncio.run(fetch_while_restoring())
+    assert len(batches(consumer)) == 1
+
+
+def test_a_take_over_that_fails_when_nobody_waits_for_it_stops_the_process() -> None:
+    consumer = FetchedConsumer([], [])
+    consumer.app.consumer_generation_id = 13
+
+    async def fail() -> None:
+        await stopped_waiting(consumer)
+        await asyncio.sleep(0)
+
+    asyncio.run(fail())
+    assert [str(failure) for failure in consumer.failures] == ["nobody answers"]
+
+
+def test_a_partition_that_is_taken_away_while_it_is_sought_stops_nothing_and_is_sought_again() -> None:
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(0, 1)]}, {tp: [packed(4, 5)]}], [True, True])
+    seek_wait, consumer.seek_wait = consumer.seek_wait, consumer.seek_of_what_is_gone  # type: ignore[method-assign]
+    asyncio.run(consumer.seek_to_committed())
+    assert batches(consumer) == []
+    consumer.seek_wait = seek_wait  # type: ignore[method-assign]
+    (batch,) = batches(consumer)
+    assert consumer.sought == [{tp: 4}]
+    assert batch.first_offset == 4
+
+
+def test_a_take_over_for_a_generation_that_is_over_does_nothing() -> None:
+    consumer = FetchedConsumer([], [])
+
+    async def overtaken() -> None:
+        first = asyncio.ensure_future(consumer._take_over(0))
+        assert await first == {}
+
+    asyncio.run(overtaken())
+    assert consumer.sought == []
+
+
+NOBODY = -1
+
+
+def record_batch(first_offset: int, values: list[bytes], producer: int = NOBODY) -> bytes:
+    """A Kafka record batch as a broker keeps it: appended at `first_offset`, in a transaction if a producer is named."""
+    builder = DefaultRecordBatchBuilder(2, 0, producer != NOBODY, producer, 0, -1, 1_000_000)
+    for number, value in enumerate(values):
+        builder.append(number, 1_000, b"k", value, [])
+    return first_offset.to_bytes(8, "big") + bytes(builder.build())[8:]
+
+
+def mark(offset: int, producer: int, kind: int) -> bytes:
+    """How a transaction ended: a batch whose one record is for consumers' libraries. `kind`: 0 aborted, 1 committed."""
+    builder = DefaultRecordBatchBuilder(2, 0, True, producer, 0, -1, 1_000_000)
+    builder.append(0, 1_000, struct.pack(">hh", 0, kind), b"", [])
+    batch = bytearray(builder.build())
+    # The attributes, and their bits for "transactional" and "control".
+    struct.pack_into(">h", batch, 21, 0x30)
+    return offset.to_bytes(8, "big") + bytes(batch)[8:]
+
+
+def unpacked(
+    fetched: bytes, position: int, aborted: list[tuple[int, int]] | None = None
+) -> list[tuple[int, int, int, list[tuple[int, bytes]]]]:
+    """Of each record batch: from where on it is read, where the next one begins, its append time, its records."""
+    packed_batches = fetcher.PartitionRecords(
+        TP("topic", 3), MemoryRecords(fetched), aborted, position, None, None, False, fetcher.READ_COMMITTED
+    )
+    return [
+        (
+            packed.first_offset,
+            packed.next_offset,
+            packed.append_time_ms,
+            [(record.offset, record.value) for record in packed.records],
+        )
+        for packed in packed_batches
+    ]
+
+
+def test_a_fetch_is_unpacked_from_the_position_on() -> None:
+    fetched = record_batch(4, [b"a", b"b", b"c"]) + record_batch(7, [b"d"])
+    assert unpacked(fetched, 4) == [
+        (4, 7, 1_000, [(4, b"a"), (5, b"b"), (6, b"c")]),
+        (7, 8, 1_000, [(7, b"d")]),
+    ]
+    assert unpacked(fetched, 6) == [(6, 7, 1_000, [(6, b"c")]), (7, 8, 1_000, [(7, b"d")])]
+
+
+def test_of_a_transaction_what_was_committed_counts_and_of_its_mark_the_offset() -> None:
+    fetched = record_batch(4, [b"a"], 7) + mark(5, 7, 1) + record_batch(6, [b"b"])
+    assert unpacked(fetched, 4) == [(4, 5, 1_000, [(4, b"a")]), (5, 6, 1_000, []), (6, 7, 1_000, [(6, b"b")])]
+
+
+def test_what_was_aborted_is_not_there() -> None:
+    fetched = (
+        record_batch(4, [b"a"], 7)
+        + record_batch(5, [b"gone", b"gone"], 8)
+        + record_batch(7, [b"b"], 7)
+        + mark(8, 8, 0)
+        + record_batch(9, [b"c"], 8)
+        + record_batch(10, [b"d"])
+    )
+    told = unpacked(fetched, 4, aborted=[(8, 5)])
+    assert [record for _, _, _, records in told for record in records] == [(4, b"a"), (7, b"b"), (9, b"c"), (10, b"d")]
+    assert [(first, after) for first, after, _, _ in told] == [(4, 5), (5, 7), (7, 8), (8, 9), (9, 10), (10, 11)]
+
+
+def test_the_worker_reads_of_transactions_what_was_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(_isolation_level="read_uncommitted")
+    monkeypatch.setattr(AIOKafkaConsumerThread, "_create_worker_consumer", lambda *_: made)
+    thread = CommittedThread.__new__(CommittedThread)
+    assert thread._create_worker_consumer(None)._isolation_level == "read_committed"
+    assert "_isolation_level" in inspect.getsource(AIOKafkaConsumer.start)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -21,14 +21,18 @@ class SlowLedger:
         self.go_on = threading.Event()
         self.effects: list[str] = []
 
-    def apply(self, partition: int, first_offset: int, records: Sequence[AssignmentRecord]) -> None:
+    def apply(
+        self, partition: int, first_offset: int, records: Iterable[AssignmentRecord], next_offset: int | None
+    ) -> None:
         self.effects.append(f"begin {first_offset}")
         assert self.go_on.wait(WITHIN_SECONDS), "nobody could tell it to go on"
         self.effects.append(f"end {first_offset}")
 
 
 class BrokenLedger(SlowLedger):
-    def apply(self, partition: int, first_offset: int, records: Sequence[AssignmentRecord]) -> None:
+    def apply(
+        self, partition: int, first_offset: int, records: Iterable[AssignmentRecord], next_offset: int | None
+    ) -> None:
         raise RuntimeError("the log is gone")
 
 
@@ -51,7 +55,7 @@ def worker_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Worker]:
 
 
 def batch(first_offset: int) -> Batch:
-    return Batch(0, first_offset, [])
+    return Batch(0, first_offset, first_offset, [])
 
 
 @pytest.mark.timeout(4 * WITHIN_SECONDS)

@@ -11,6 +11,8 @@ from streams.core.catalog import CatalogState
 
 #: So many differences of a check are kept as examples; all are counted.
 MAX_EXAMPLES = 20
+#: Of so many findings the next look still knows whom they were about. Rows that are just on their way are far fewer.
+MAX_REMEMBERED = 100_000
 
 
 class Weight(StrEnum):
@@ -64,31 +66,54 @@ class Scope(Struct, frozen=True):
     cuts: dict[int, int]
 
 
+class Findings:
+    """Counts findings, and keeps the first ones."""
+
+    def __init__(self, found_before: frozenset[str] | None = None) -> None:
+        """`found_before`: whom an earlier look found; the others are only passing, and passed over."""
+        self.looked_at = 0
+        self.passed_over = 0
+        self._found_before = found_before
+        self._found: set[str] = set()
+        self._count = 0
+        self._examples: list[Finding] = []
+
+    def add(self, who: str, expected: object, found: object) -> None:
+        if self._found_before is not None and who not in self._found_before:
+            self.passed_over += 1
+            return
+        self._count += 1
+        if len(self._found) <= MAX_REMEMBERED:
+            self._found.add(who)
+        if len(self._examples) < MAX_EXAMPLES:
+            self._examples.append(Finding(who, str(expected), str(found)))
+
+    @property
+    def count(self) -> int:
+        """How many there are; more than the examples, perhaps."""
+        return self._count
+
+    @property
+    def found(self) -> frozenset[str] | None:
+        """Whom this look found; None if they are too many to be only passing."""
+        return None if len(self._found) > MAX_REMEMBERED else frozenset(self._found)
+
+    def result(self, name: str, weight: Weight) -> CheckResult:
+        return CheckResult(name, weight, self.looked_at, self._count, tuple(self._examples), self.passed_over)
+
+
 class Subject(Struct, frozen=True):
-    """Where a check looks."""
+    """Where a check looks. `found_before`: as in `Findings`."""
 
     store: ReadableStore
     names: TopicNames
     catalog: CatalogState
     scope: Scope
+    found_before: frozenset[str] | None = None
 
-
-class Findings:
-    """Counts findings, and keeps the first ones."""
-
-    def __init__(self) -> None:
-        self.looked_at = 0
-        self.passed_over = 0
-        self._count = 0
-        self._examples: list[Finding] = []
-
-    def add(self, who: str, expected: object, found: object) -> None:
-        self._count += 1
-        if len(self._examples) < MAX_EXAMPLES:
-            self._examples.append(Finding(who, str(expected), str(found)))
-
-    def result(self, name: str, weight: Weight) -> CheckResult:
-        return CheckResult(name, weight, self.looked_at, self._count, tuple(self._examples), self.passed_over)
+    def findings(self) -> Findings:
+        """What a look begins with."""
+        return Findings(self.found_before)
 
 
 class Check(Struct, frozen=True):
@@ -98,9 +123,6 @@ class Check(Struct, frozen=True):
     proves: str
     weight: Weight
     look: Callable[[Subject], Findings]
-
-    def run(self, subject: Subject) -> CheckResult:
-        return self.look(subject).result(self.name, self.weight)
 
 
 def scope_condition(scope: Scope, partner: str = "partner_id", customer: str = "customer_id") -> str:

@@ -15,7 +15,7 @@ WHERE database = currentDatabase() AND table = {table:String} AND default_kind !
 
 def current_is_newest(subject: Subject) -> Findings:
     """Every current row stands in the history with the same content, and nothing in the history is newer."""
-    findings = Findings()
+    findings = subject.findings()
     for table, key, condition in _tables(subject):
         columns = _columns(subject, table)
         content = f"cityHash64(tuple({columns}))"
@@ -46,7 +46,7 @@ def current_is_newest(subject: Subject) -> Findings:
 
 def one_content_per_revision(subject: Subject) -> Findings:
     """A key has one content at a revision, whoever wrote it, however often."""
-    findings = Findings()
+    findings = subject.findings()
     for table, key, condition in _tables(subject):
         sql = f"""
             SELECT {_shown(key)}, revision, uniqExact(cityHash64(tuple({_columns(subject, table)})))

@@ -13,7 +13,7 @@ _POSITIONS = "SELECT topic, partition, revision FROM sink_positions FINAL WHERE 
 
 def holes(subject: Subject) -> Findings:
     """Every offset from the first stored one to the sink's position has its row. Retention may have cut the beginning."""
-    findings = Findings()
+    findings = subject.findings()
     topics: dict[str, object] = {"topics": [subject.names.package_assignments, subject.names.catalog]}
     spans = {(topic, partition): span for topic, partition, *span in subject.store.query(_SPANS, topics)}
     for (topic, partition), (first, last, rows) in spans.items():
@@ -30,7 +30,7 @@ def holes(subject: Subject) -> Findings:
 
 def accounted(subject: Subject) -> Findings:
     """metered + duplicates + refused + day closes = the input that was metered, and none of it is beyond the raw rows."""
-    findings = Findings()
+    findings = subject.findings()
     topic = subject.names.package_assignments
     spans = {p: last for t, p, _, last, _ in subject.store.query(_SPANS, {"topics": [topic]}) if t == topic}
     for partition, revision, _, *counts in subject.store.query(PROGRESS):

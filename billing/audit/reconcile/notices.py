@@ -53,7 +53,7 @@ GROUP BY partner_id, subscription_id, item ORDER BY partner_id, subscription_id,
 
 def held_twice(subject: Subject) -> Findings:
     """No subscriber is held by two customers at once: that is a transfer of which one half did not arrive (rule 7)."""
-    findings = Findings()
+    findings = subject.findings()
     parameters = {**scope_parameters(subject.scope), **_instants(subject)}
     counted = _SUBSCRIBERS.format(condition=scope_condition(subject.scope))
     ((findings.looked_at,),) = subject.store.query(counted, scope_parameters(subject.scope))
@@ -71,7 +71,7 @@ def held_twice(subject: Subject) -> Findings:
 
 def reused_identities(subject: Subject) -> Findings:
     """No (source, id) stands for events of two subscribers or customers, among what arrived in the period."""
-    findings = Findings()
+    findings = subject.findings()
     condition = scope_condition(
         subject.scope,
         "JSONExtractString(body, 'data', 'partnerOrgId')",
@@ -89,7 +89,7 @@ def reused_identities(subject: Subject) -> Findings:
 
 def days_not_closed(subject: Subject) -> Findings:
     """Every partition has closed the period's days."""
-    findings = Findings()
+    findings = subject.findings()
     for partition, _, day, *_ in subject.store.query(PROGRESS):
         findings.looked_at += 1
         if day is None or day < subject.scope.last_day:
@@ -100,7 +100,7 @@ def days_not_closed(subject: Subject) -> Findings:
 
 def without_price(subject: Subject) -> Findings:
     """Everything used is on a purchase order, of a partner that the catalog knows (rule 19)."""
-    findings = Findings()
+    findings = subject.findings()
     sql = _SERVICES.format(condition=scope_condition(subject.scope))
     for org_id, named, item in subject.store.query(sql, scope_parameters(subject.scope)):
         findings.looked_at += 1

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from billing.audit.raw_events import RECORDS_PER_RUN
 from billing.audit.reconcile.check import Findings, Scope, Subject, scope_condition, scope_parameters
 from schemas.entitlements import CustomerRecord, SubscriberRecord
 from streams.core.account import Account
@@ -10,7 +11,6 @@ from streams.core.grid import microday
 from streams.core.partition import PartitionState
 
 STILL_RUNS = 2**63 - 1
-_RECORDS_PER_RUN = 10_000
 
 _TIMELINES = """
 SELECT partner_id, customer_id, subscriber_id, max(revision) AS last,
@@ -51,7 +51,7 @@ def state_against_tables(subject: Subject) -> Findings:
 
     One partition at a time, whose state is held in memory. Rows that are newer than the cut are passed over.
     """
-    findings = Findings()
+    findings = subject.findings()
     for partition, cut in sorted(subject.scope.cuts.items()):
         state, letters = _recompute(subject, partition, cut)
         _compare_letters(subject, partition, cut, letters, findings)
@@ -66,20 +66,9 @@ def _recompute(subject: Subject, partition: int, cut: int) -> tuple[PartitionSta
     topic = subject.names.package_assignments
     state = PartitionState(topic, partition)
     letters: dict[int, tuple[str, bytes]] = {}
-    run: list[_Record] = []
-    for record in _raw(subject, topic, partition, cut):
-        run.append(record)
-        if len(run) >= _RECORDS_PER_RUN:
-            _apply(state, run, letters)
-    _apply(state, run, letters)
-    return state, letters
-
-
-def _apply(state: PartitionState, run: list[_Record], letters: dict[int, tuple[str, bytes]]) -> None:
-    while run:
-        applied = state.apply(run)
+    for applied in state.apply_in_runs(_raw(subject, topic, partition, cut), RECORDS_PER_RUN):
         letters.update({letter.offset: (letter.reason, letter.value or b"") for letter in applied.dead_letters})
-        del run[: applied.taken]
+    return state, letters
 
 
 def _raw(subject: Subject, topic: str, partition: int, cut: int) -> Iterator[_Record]:

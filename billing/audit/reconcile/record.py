@@ -1,10 +1,10 @@
 """The record of each run: when, over what, what each check found. Rows are only ever added."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, func, insert, select
 
 from billing.audit.reconcile.check import CheckResult, Scope
 from billing.audit.reconcile.run import Reconciled
@@ -20,6 +20,29 @@ class ReconcileRun(Struct, frozen=True):
     clean: bool
     scope: Scope
     results: tuple[CheckResult, ...]
+
+
+class RunOf(Struct, frozen=True):
+    """A run without its results: what it went over, and whether it was clean."""
+
+    clean: bool
+    scope: Scope
+
+
+def covers(scope: Scope, other: Scope) -> bool:
+    """Whether a run over `scope` looked at all that one over `other` did: days, orgs and customers."""
+    orgs = scope.org_ids is None or (other.org_ids is not None and set(other.org_ids) <= set(scope.org_ids))
+    customers = scope.customers is None or scope.customers == other.customers
+    return scope.first_day <= other.first_day and other.last_day <= scope.last_day and orgs and customers
+
+
+def unsettled(runs: Sequence[RunOf]) -> list[RunOf]:
+    """Of runs in order, those that found a difference and that no later, clean run over as much has settled."""
+    return [
+        run
+        for position, run in enumerate(runs)
+        if not run.clean and not any(later.clean and covers(later.scope, run.scope) for later in runs[position + 1 :])
+    ]
 
 
 class ReconcileRuns:
@@ -62,3 +85,16 @@ class ReconcileRuns:
             msgspec.json.decode(row.scope, type=Scope),
             msgspec.json.decode(row.results, type=tuple[CheckResult, ...]),
         )
+
+    def unsettled(self) -> list[RunOf]:
+        """The runs whose differences still stand: a clean run over one slice says nothing about another."""
+        first = select(func.min(reconcile_runs.c.id)).where(reconcile_runs.c.clean.is_(False)).scalar_subquery()
+        since = (
+            select(reconcile_runs.c.clean, reconcile_runs.c.scope)
+            .where(reconcile_runs.c.id >= first)
+            .order_by(reconcile_runs.c.id)
+        )
+        with self._engine.connect() as connection:
+            return unsettled(
+                [RunOf(row.clean, msgspec.json.decode(row.scope, type=Scope)) for row in connection.execute(since)]
+            )

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from billing.audit.reconcile.check import Findings, Subject, scope_condition, scope_parameters
 from billing.queries import PROGRESS, report_query
-from billing.report import Owner, ReportRequest, ReportType, quantity_text
+from billing.report import Owner, ReportRequest, ReportType, quantity_text, signed_quantity_text
 from schemas.instants import day_number, day_text
 from streams.core.grid import MICRODAYS_PER_DAY
 
@@ -53,7 +53,7 @@ _NO_DAY = -(2**31)
 
 def days_against_intervals(subject: Subject) -> Findings:
     """Each closed day of the period: its quantity and active licences are those of the intervals and orders."""
-    findings = Findings()
+    findings = subject.findings()
     closed = {row[0]: row[2] for row in subject.store.query(PROGRESS) if row[2] is not None}
     sql = _DAYS.format(day=MICRODAYS_PER_DAY, condition=scope_condition(subject.scope))
     parameters = {
@@ -68,7 +68,7 @@ def days_against_intervals(subject: Subject) -> Findings:
             findings.add(
                 f"day {partner_id}/{customer_id}/{location}/{item}/{day_text(day)}",
                 f"{quantity_text(expected)} days, {active} active",
-                f"{_signed(found)} days, {found_active} active",
+                f"{signed_quantity_text(found)} days, {found_active} active",
             )
     return findings
 
@@ -78,7 +78,7 @@ def report_totals(subject: Subject) -> Findings:
 
     A slice of the customers has no report: then this looks at everybody of the orgs.
     """
-    findings = Findings()
+    findings = subject.findings()
     if not _all_closed(subject):
         # PARTNER and CUSTOMER reports hold closed days only: there is nothing to compare.
         findings.passed_over += 1
@@ -103,7 +103,7 @@ def report_totals(subject: Subject) -> Findings:
         for key in sorted(keys):
             shown = {report_type.value: by_type[report_type].get(key, 0) for report_type in ReportType}
             if len(set(shown.values())) > 1:
-                texts = ", ".join(f"{name} {_signed(total)}" for name, total in shown.items())
+                texts = ", ".join(f"{name} {signed_quantity_text(total)}" for name, total in shown.items())
                 findings.add(f"totals {'/'.join(key)}{' with internal' if internal else ''}", "three equal ones", texts)
     return findings
 
@@ -130,7 +130,3 @@ def _owners(subject: Subject) -> list[Owner]:
         name = "" if entry is None else entry.name
         owners.append(Owner(org_id, name, catalog.default_subscription(org_id) or "", first_day))
     return owners
-
-
-def _signed(quantity_microdays: int) -> str:
-    return quantity_text(quantity_microdays) if quantity_microdays >= 0 else f"-{quantity_text(-quantity_microdays)}"

@@ -155,3 +155,17 @@ def test_payloads_come_back_from_three_readers_as_they_were_and_no_cell_is_a_for
     parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
     (of_arrow,) = pyarrow.csv.read_csv(io.BytesIO(made), parse_options=parse, convert_options=convert).to_pylist()
     assert of_arrow == expected
+
+
+def test_a_bug_is_answered_in_the_one_form_and_says_nothing_of_the_inside(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("password=secret")
+
+    monkeypatch.setattr(world.register, "page", broken)
+    answer = world.ask("GET", REPORTS)
+    error_of(answer, 500, 2030)
+    assert "secret" not in answer.text
+    (logged,) = [record for record in caplog.records if "a bug" in record.getMessage()]
+    assert answer.json()["trackingId"] == logged.tracking_id  # type: ignore[attr-defined]

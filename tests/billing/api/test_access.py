@@ -13,6 +13,7 @@ from msgspec import Struct
 from billing.api.scopes import Scope
 from billing.ids import new_report_id
 from tests.billing.api.world import World, error_of
+from tests.billing.console.entries import ENTRIES as CONSOLE_ENTRIES
 
 #: A partner, its sub-partner (`child`), another one of its sub-partners (`sibling`), and one of another tree.
 PARENT, CHILD, SIBLING, OTHER = "P-alpha", "S-one", "S-two", "P-beta"
@@ -41,6 +42,9 @@ ENTRIES = {
     # Who may download is a matter of the link: see test_downloads.py. Without one nobody may.
     ("GET", "/v1/downloads/{report_id}.csv"): Entry(None, 404, public=True),
     ("HEAD", "/v1/downloads/{report_id}.csv"): Entry(None, 404, public=True),
+    # Of load balancers, which have no token: see test_observed.py.
+    ("GET", "/healthz"): Entry(None, of_a_report=False, public=True),
+    ("GET", "/readyz"): Entry(None, of_a_report=False, public=True),
     ("GET", "/v1/rtmeter/reports/{report_id}/details"): Entry(READ),
     ("GET", "/v1/rtmeter/reports/{report_id}/json"): Entry(READ),
     ("GET", "/v1/rtmeter/reports/{report_id}/parquet"): Entry(READ),
@@ -81,7 +85,7 @@ def try_it(
 
 
 def test_every_route_has_an_entry(world: World) -> None:
-    assert sorted(routes_of(world)) == sorted(ENTRIES)
+    assert sorted(routes_of(world)) == sorted({*ENTRIES, *CONSOLE_ENTRIES})
 
 
 @each_route

@@ -1,0 +1,1 @@
+"""How fast the dashboards' questions are answered, of a month of one partner among five million subscribers."""

@@ -1,0 +1,1 @@
+"""The Grafana dashboards as data, and what is made of them: JSON, the page of the docs, pictures."""
