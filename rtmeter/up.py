@@ -26,8 +26,11 @@ _STALL_SECONDS = 60.0
 class Pipeline:
     """The running parts of one installation."""
 
-    def __init__(self, children: list[Child], reader: ProgressReader, installation: Installation) -> None:
-        self._children = children
+    def __init__(
+        self, workers: list[Child], others: list[Child], reader: ProgressReader, installation: Installation
+    ) -> None:
+        self._workers = workers
+        self._others = others
         self._reader = reader
         self._installation = installation
 
@@ -37,19 +40,11 @@ class Pipeline:
         `show` is called with the progress, about twice a second. ChildFailed when a part does not stay up.
         """
         clear_readings = 0
-        next_reading = time.monotonic()
         stalled = _Stall()
-        while not stop.wait(_WATCH_SECONDS):
-            for child in self._children:
-                child.watch()
-            if time.monotonic() < next_reading:
-                continue
-            next_reading = time.monotonic() + _READ_SECONDS
-            try:
-                progress = self._reader.read(self._stored)
-            except (KafkaException, StoreUnavailable, StoreFailed):
+        for progress in self._readings([*self._workers, *self._others], stop):
+            if progress is None:
                 clear_readings = 0
-                continue  # busy or starting: the next reading will tell
+                continue
             show(progress)
             stalled.note(progress)
             # Twice, because what is metered between two readings is output that only the second one sees.
@@ -58,6 +53,33 @@ class Pipeline:
             if drain and clear_readings >= 2:
                 return True
         return False
+
+    def end_workers(self, stop: threading.Event) -> None:
+        """Stop metering, and wait until `stop`, or until the last that workers wrote is stored.
+
+        A worker claims its partitions when it starts: where nothing was to be metered, a drain may be done before that.
+        """
+        for worker in self._workers:
+            worker.ask_to_stop()
+        for worker in self._workers:
+            worker.wait_for_end()
+        for progress in self._readings(self._others, stop):
+            if progress is not None and progress.records_to_store == 0:
+                return
+
+    def _readings(self, children: list[Child], stop: threading.Event) -> Iterator[Progress | None]:
+        """The progress about twice a second, and None when nobody can tell; keeps `children` up between."""
+        next_reading = time.monotonic()
+        while not stop.wait(_WATCH_SECONDS):
+            for child in children:
+                child.watch()
+            if time.monotonic() < next_reading:
+                continue
+            next_reading = time.monotonic() + _READ_SECONDS
+            try:
+                yield self._reader.read(self._stored)
+            except (KafkaException, StoreUnavailable, StoreFailed):
+                yield None  # busy or starting: the next reading will tell
 
     def _stored(self) -> Offsets:
         """What the sink has stored, as its store says."""
@@ -102,22 +124,23 @@ def running(
         common = ["--bootstrap-servers", servers, "--topic-prefix", installation.topic_prefix]
         common += ["--data-dir", str(installation.data_dir)]
         closing = ["--close-days" if close_days else "--no-close-days"]
-        children = [
+        metering = [
             Child(f"worker-{n}", ["worker", *common, *closing], logs / f"worker-{n}.log", pids / f"worker-{n}.pid")
             for n in range(1, workers + 1)
         ]
         # In the environment, because a DSN can hold a password, and arguments are everybody's to read.
         dsn = {} if installation.store_dsn is None else {"RTMETER_CLICKHOUSE_DSN": installation.store_dsn}
-        children.append(Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid", dsn))
+        others = [Child("sink", ["sink", *common], logs / "sink.log", pids / "sink.pid", dsn)]
         if api:
             arguments = ["api", "--data-dir", str(installation.data_dir), "--topic-prefix", installation.topic_prefix]
             arguments += [] if api_port is None else ["--port", str(api_port)]
-            children.append(Child("api", arguments, logs / "api.log", pids / "api.pid", dsn))
+            others.append(Child("api", arguments, logs / "api.log", pids / "api.pid", dsn))
+        children = [*metering, *others]
         try:
             for child in children:
                 child.start()
             yield Pipeline(
-                children, ProgressReader(servers, installation.names, installation.topic_prefix), installation
+                metering, others, ProgressReader(servers, installation.names, installation.topic_prefix), installation
             )
         finally:
             # Workers first: what they still write, the sink may still store; what it does not, the next start will.

@@ -18,7 +18,7 @@ on its watermarks do not count, wherever it stands (`streams.core.restore`), and
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -216,6 +216,17 @@ class Ledger:
         return {
             partition: owned.taken_ms for partition, owned in self._owned.copy().items() if owned.taken_ms is not None
         }
+
+    def check_input(self, offsets: Mapping[int, int]) -> None:
+        """InputLost if the input of a partition can no longer be read from this offset on."""
+        for partition, offset in offsets.items():
+            try:
+                self._check_input(partition, offset)
+            except InputLost:
+                raise
+            except LogFailed as failure:
+                # The broker does not answer: nothing is read meanwhile either.
+                logger.warning("%s", failure, extra={"partition": partition})
 
     def finish(self) -> None:
         """Wait until everything written is acknowledged: before leaving."""

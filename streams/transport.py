@@ -88,6 +88,7 @@ class PartitionOwner(Protocol):
     """Who holds the positions: the ledger."""
 
     def own(self, partitions: set[int], generation: int) -> dict[int, int]: ...
+    def check_input(self, offsets: Mapping[int, int]) -> None: ...
 
 
 class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
@@ -157,8 +158,14 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
             return {by_partition[partition]: offset for partition, offset in offsets.items()}
 
     async def _seek_astray(self) -> None:
+        """Go back to where the partitions are read on that may stand elsewhere, if their input still has that place.
+
+        Of a place that is gone Kafka's answer is another one, again and again.
+        """
         astray = self._positions.take_astray()
         if astray:
+            owner: PartitionOwner = self.transport.ledger
+            await asyncio.get_running_loop().run_in_executor(None, owner.check_input, astray)
             await self._seek(astray)
 
     async def _seek(self, offsets: Mapping[int, int]) -> None:

@@ -189,10 +189,11 @@ class Worker:
     async def _commit(self) -> None:
         consumer = self._app.consumer
         assigned = {tp.partition for tp in consumer.assignment()}
-        offsets = self._group_offsets.news(self._ledger.durable_offsets(), assigned)
+        generation = self._app.consumer_generation_id
+        offsets = self._group_offsets.news(self._ledger.durable_offsets(), assigned, generation)
         topic = self._names.package_assignments
         if offsets and await consumer._commit({TP(topic, partition): offset for partition, offset in offsets.items()}):
-            self._group_offsets.heard(offsets)
+            self._group_offsets.heard(offsets, self._app.consumer_generation_id)
 
     async def _look_for_others(self) -> None:
         while True:

@@ -60,6 +60,8 @@ def up(
                 told.append(url)
 
         drained = pipeline.run(stop, drain=drain, show=show)
+        if drained:
+            pipeline.end_workers(stop)
     if drain and not drained:
         say("rtmeter: stopped before everything was drained; run it again to go on")
         raise typer.Exit(ExitCode.FAILED)

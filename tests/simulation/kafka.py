@@ -214,11 +214,15 @@ class Session:
 
 
 class Member:
-    """One process's membership in a group. `generation`: the last one that it has heard of."""
+    """One process's membership in a group. `generation`: the last one that it has heard of.
+
+    `library_ahead`: whether its client library hears of generations before it does.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.generation = -1
+        self.library_ahead = False
 
 
 class Group:
@@ -235,10 +239,15 @@ class Group:
         self.members.append(member)
 
     def commit(self, member: Member, offsets: Mapping[TopicPartition, int]) -> bool:
-        """Take offsets of a member of the present generation; whether they were taken."""
-        if member not in self.assigned or member.generation != self.generation:
+        """Take offsets of a member of the present generation; whether it is told that they were taken.
+
+        Its client library may have heard of a generation before it has: then it is told so, and what is no longer its own
+        was left out.
+        """
+        if member not in self.assigned or (member.generation != self.generation and not member.library_ahead):
             return False
-        self.committed.update(offsets)
+        mine = self.assigned[member]
+        self.committed.update({where: offset for where, offset in offsets.items() if where in mine})
         return True
 
     def rebalance(self, staying: Sequence[Member], rng: Dice) -> None:

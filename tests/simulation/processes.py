@@ -235,14 +235,16 @@ class WorkerProcess(Process):
 
     def _commit(self) -> None:
         """As `Worker._commit`."""
-        news = self._offsets.news(self.ledger.durable_offsets(), [partition for _, partition in self._assigned()])
+        assigned = [partition for _, partition in self._assigned()]
+        news = self._offsets.news(self.ledger.durable_offsets(), assigned, self.member.generation)
         self.effect(f"commits {news}")
         for partition, offset in news.items():
             # What the group says of a partition is in its log, whoever wrote it.
             if offset > self._broker.highest_watermark(partition):
                 raise Violation(f"the group hears of {offset} of partition {partition}, which is not durable")
+        self.member.library_ahead = self._rng.random() < 0.5
         if self._group.commit(self.member, {(NAMES.package_assignments, part): news[part] for part in news}):
-            self._offsets.heard(news)
+            self._offsets.heard(news, self.member.generation)
 
     def _close_days(self) -> None:
         """As `Worker._close_days_in_time`."""

@@ -389,6 +389,23 @@ def test_an_input_that_begins_anew_under_a_running_worker_stops_the_process() ->
         owner.apply(0, 2, [assigned(0, "u")])
 
 
+class SilentLog(MemoryLog):
+    def begin(self, topic: str, partition: int) -> int:
+        raise LogFailed("nobody answers")
+
+
+def test_a_broker_that_does_not_say_what_it_holds_stops_nobody_who_reads_on(caplog: pytest.LogCaptureFixture) -> None:
+    log = MemoryLog()
+    owner = ledger(log)
+    owner.check_input({0: 0})
+    owner._log = SilentLog()
+    owner.check_input({0: 0})
+    assert [record.message for record in caplog.records] == ["nobody answers"]
+    owner._log = MemoryLog(input_begin=7)
+    with pytest.raises(InputLost, match="the 7 records from 0 on"):
+        owner.check_input({0: 0})
+
+
 def keep_last(log: MemoryLog) -> None:
     """What compaction will leave one day: of each key the last value. Offsets are renumbered, which nobody minds here."""
     log.topics[(NAMES.entitlements, 0)] = list(last_values(log).items())

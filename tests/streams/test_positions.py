@@ -68,8 +68,17 @@ def test_a_seek_that_another_assignment_overtook_is_done_again() -> None:
 
 def test_the_group_hears_only_news_and_only_of_assigned_partitions() -> None:
     offsets = GroupOffsets()
-    assert offsets.news({0: 5, 1: 6}, [0]) == {0: 5}
-    assert offsets.news({0: 5}, [0]) == {0: 5}, "what was not heard is said again"
-    offsets.heard({0: 5})
-    assert offsets.news({0: 5, 1: 6}, [0, 1]) == {1: 6}
-    assert offsets.news({0: 3}, [0]) == {0: 3}
+    assert offsets.news({0: 5, 1: 6}, [0], 1) == {0: 5}
+    assert offsets.news({0: 5}, [0], 1) == {0: 5}, "what was not heard is said again"
+    offsets.heard({0: 5}, 1)
+    assert offsets.news({0: 5, 1: 6}, [0, 1], 1) == {1: 6}
+    assert offsets.news({0: 3}, [0], 1) == {0: 3}
+
+
+def test_the_group_hears_everything_again_after_a_rebalance() -> None:
+    offsets = GroupOffsets()
+    assert offsets.news({0: 5}, [0], 1) == {0: 5}
+    offsets.heard({0: 5}, 1)
+    assert offsets.news({0: 5}, [0], 2) == {0: 5}
+    offsets.heard({0: 5}, 3)
+    assert offsets.news({0: 5}, [0], 2) == {0: 5}, "a rebalance came meanwhile: nobody knows what was taken"

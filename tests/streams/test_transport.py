@@ -20,6 +20,7 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP, ConsumerMessage
 
+from streams.input_bounds import InputLost, check_input
 from streams.log import LogFailed
 from streams.positions import Batch, Positions
 from streams.transport import BatchConsumer, BatchTransport, CommittedThread, Packed
@@ -69,6 +70,8 @@ class FetchedConsumer(BatchConsumer):
         self.restoring = threading.Event()
         self.restoring.set()
         self.failures: list[BaseException] = []
+        self.asked: list[dict[int, int]] = []
+        self.begins = 0
 
     should_stop = False
 
@@ -97,6 +100,12 @@ class FetchedConsumer(BatchConsumer):
         if generation == 13:
             raise LogFailed("nobody answers")
         return dict.fromkeys(partitions, 4)
+
+    def check_input(self, offsets: dict[int, int]) -> None:
+        """As the ledger, when the broker holds the offsets from `self.begins` on."""
+        self.asked.append(dict(offsets))
+        for partition, offset in offsets.items():
+            check_input("topic", partition, offset, self.begins, 1_000)
 
 
 def batches(consumer: FetchedConsumer) -> list[Batch]:
@@ -141,6 +150,25 @@ def test_what_was_fetched_from_before_a_seek_and_arrives_after_it_is_thrown_away
     assert batches(consumer) == []
     (batch,) = batches(consumer)
     assert batch.first_offset == 4
+
+
+def test_a_consumer_that_was_sent_to_another_place_because_its_own_is_gone_stops() -> None:
+    """Kafka's answer to a place that retention has deleted: once, it was fetched and thrown away for ever."""
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(9, 9)]}, {tp: [packed(9, 9)]}], [True, True])
+    assert batches(consumer) == []
+    consumer.begins = 9
+    with pytest.raises(InputLost, match=r"topic\[3\] begins at offset 9: the 5 records from 4 on"):
+        batches(consumer)
+    assert consumer.sought == []
+
+
+def test_in_quiet_times_nobody_asks_what_the_broker_holds() -> None:
+    tp = ensure_TP(TP("topic", 3))
+    consumer = FetchedConsumer([{tp: [packed(4, 5)]}, {tp: [packed(6, 6)]}], [True, True])
+    batches(consumer)
+    batches(consumer)
+    assert consumer.asked == []
 
 
 async def stopped_waiting(consumer: FetchedConsumer) -> None:

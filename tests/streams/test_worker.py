@@ -107,7 +107,7 @@ def test_a_failure_while_applying_ends_the_process(
     worker_with: Callable[[Any], Worker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = worker_with(BrokenLedger())
-    ended: list[BaseException | None] = []
-    monkeypatch.setattr(worker, "_fail", ended.append)
-    asyncio.run(worker._apply(batch(0)))
-    assert [str(failure) for failure in ended] == ["the log is gone"]
+    ended: list[tuple[str, dict[str, int]]] = []
+    monkeypatch.setattr(worker, "_fail", lambda failure, **about: ended.append((str(failure), about)))
+    asyncio.run(worker._apply(batch(7)))
+    assert ended == [("the log is gone", {"partition": 0, "offset": 7})]
