@@ -128,7 +128,11 @@ class Ledger:
             self._generation = generation
             self.restored = True
             self._metrics.owned(self._owned_states())
-            return {partition: owned.state.next_offset for partition, owned in self._owned.items()}
+            offsets = {partition: owned.state.next_offset for partition, owned in self._owned.items()}
+            logger.info(
+                "owns partitions, each to be read from its offset on: %s", offsets, extra={"generation": generation}
+            )
+            return offsets
 
     def apply(
         self, partition: int, first_offset: int, records: Iterable[AssignmentRecord], next_offset: int | None = None

@@ -16,6 +16,9 @@ LOOK_SECONDS = 5.0
 #: How long the broker may take to answer. Shorter than the time between looks, so that they come as often when it is away.
 REQUEST_SECONDS = 4.0
 
+#: A partition that stands still for so long with records to read is told of in the log, long before it is an illness.
+_STILL_MS = 30_000
+
 Key = TypeVar("Key")
 
 
@@ -31,6 +34,7 @@ class Look(ABC, Generic[Key]):
         self._watch = LagWatch[Key]()
         self._lags: dict[Key, Lag] = {}
         self._looked_ms = now_ms()
+        self._told: set[Key] = set()
 
     def look(self) -> None:
         """Look once. What fails is counted and said, and never stops the work: then nothing new is known."""
@@ -62,7 +66,15 @@ class Look(ABC, Generic[Key]):
             logger.warning("where the topics end is not known: %s", error)
         self._looked_ms = self._now_ms()
         self._lags = self._watch.look(self._looked_ms, positions, ends, self._taken_ms())
+        self._tell_still(positions)
         self._show(self._lags)
+
+    def _tell_still(self, positions: Mapping[Key, int]) -> None:
+        still = {key: lag for key, lag in self._lags.items() if lag.still_ms >= _STILL_MS}
+        for key in still.keys() - self._told:
+            about = {"offset": positions[key], "records": still[key].records}
+            logger.warning("partition %s: records to %s, and nothing moves", key, self.does, extra=about)
+        self._told = set(still)
 
     @abstractmethod
     def _ready(self) -> bool:

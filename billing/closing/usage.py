@@ -24,8 +24,9 @@ _CUSTOMERS = f"""
     ORDER BY partner_id, customer_id, revision DESC LIMIT 1 BY partner_id, customer_id
 """
 # Daily rows do not say which partition they are of. Every account with usage has a subscriber or an order.
-_PARTITIONS = f"""
-    SELECT partner_id, customer_id, any(partition) AS partition FROM
+_CUTS = f"""
+    SELECT partner_id, customer_id,
+           transform(any(partition), {{partitions:Array(UInt32)}}, {{cuts:Array(UInt64)}}, 0) AS cut FROM
     (
         SELECT partner_id, customer_id, partition FROM timelines WHERE {_OF_OWNERS}
         UNION ALL SELECT partner_id, customer_id, partition FROM customers WHERE {_OF_OWNERS}
@@ -35,20 +36,18 @@ _PARTITIONS = f"""
 
 
 def _days(day: str) -> str:
+    # The engine reads the rows in about this order, and keeps of each key a hash of 128 bits. To aggregate by keys of so
+    # many letters took it nearly twice as long.
     return f"""
-    SELECT partner_id, customer_id, item, {day} AS used_day, sum(newest) AS quantity FROM
+    SELECT partner_id, customer_id, item, {day} AS used_day, sum(quantity_microdays) AS quantity FROM
     (
-        SELECT partner_id, customer_id, location_id, item, day, argMax(quantity_microdays, revision) AS newest
-        FROM
-        (
-            SELECT partner_id, customer_id, location_id, item, day, quantity_microdays, revision
-            FROM daily_usage_history
-            WHERE {_OF_OWNERS} AND day BETWEEN toDate32({{first_day:Int32}}) AND toDate32({{last_day:Int32}})
-              AND toInt32(day) >= transform(partner_id, {{owners:Array(String)}}, {{owner_first_days:Array(Int32)}}, 0)
-        ) AS row
-        INNER JOIN ({_PARTITIONS}) AS account USING (partner_id, customer_id)
-        WHERE {_BEFORE_CUT}
-        GROUP BY partner_id, customer_id, location_id, item, day
+        SELECT partner_id, customer_id, item, day, quantity_microdays
+        FROM daily_usage_history AS row INNER JOIN ({_CUTS}) AS account USING (partner_id, customer_id)
+        WHERE {_OF_OWNERS} AND day BETWEEN toDate32({{first_day:Int32}}) AND toDate32({{last_day:Int32}})
+          AND toInt32(day) >= transform(partner_id, {{owners:Array(String)}}, {{owner_first_days:Array(Int32)}}, 0)
+          AND revision <= cut
+        ORDER BY partner_id, customer_id, location_id, item, day, revision DESC
+        LIMIT 1 BY partner_id, customer_id, location_id, item, day
     )
     GROUP BY partner_id, customer_id, item, used_day
 """

@@ -169,7 +169,7 @@ def approve(
 ) -> None:
     """Let a correction that waits onto the next invoice, as it stands now. It is kept who decided it, and why.
 
-    Example: rtmeter approve --partner acme --month 2026-10 --reason "papers of the 12th" --by "M. Weber"
+    Example: rtmeter approve --partner acme --month 2026-10 --reason "papers of the 12th" --by "billing desk"
     """
     if not reason.strip() or not by.strip():
         raise typer.BadParameter("says why, and who decided it", param_hint="--reason, --by")

@@ -100,7 +100,7 @@ def dismiss(
 ) -> None:
     """Leave letters for good: reports no longer say that they are missing. It is kept who decided it, and why.
 
-    Example: rtmeter dead-letters dismiss package-assignments/3/1041 --reason "the sender sent it again" --by "M. Weber"
+    Example: rtmeter dead-letters dismiss package-assignments/3/1041 --reason "the sender sent it again" --by "billing desk"
     """
     if not reason.strip() or not by.strip():
         raise typer.BadParameter("says why, and who decided it", param_hint="--reason, --by")

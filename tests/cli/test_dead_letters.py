@@ -75,7 +75,7 @@ def test_everything_about_a_letter_is_shown(folder: Path) -> None:
 
 def test_what_is_dismissed_is_open_no_more_and_only_once(folder: Path) -> None:
     letter, closed = f"{TOPIC}/3/70", f"{TOPIC}/0/20"
-    command = ("dismiss", letter, closed, "t.catalog/9/9", "--reason", "sent again", "--by", "M. Weber")
+    command = ("dismiss", letter, closed, "t.catalog/9/9", "--reason", "sent again", "--by", "billing desk")
     done = run(folder, *command)
     assert done.returncode == 1
     said = done.stderr.decode()
@@ -85,7 +85,7 @@ def test_what_is_dismissed_is_open_no_more_and_only_once(folder: Path) -> None:
     assert run(folder, "list", "--format", "json", "--partner", "B").stdout == b""
     again = run(folder, *command)
     assert f"{letter} is not dismissed: it was dismissed" in again.stderr.decode()
-    assert "dismissed\n            by M. Weber" in run(folder, "show", letter).stdout.decode()
+    assert "dismissed\n            by billing desk" in run(folder, "show", letter).stdout.decode()
 
 
 @pytest.mark.parametrize(

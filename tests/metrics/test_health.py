@@ -155,6 +155,24 @@ def test_a_worker_s_look_says_lag_state_and_stand_still() -> None:
     assert sample(metrics, "rtmeter_worker_lag_records", partition="0") is None, "another worker says it now"
 
 
+def test_a_partition_that_stands_still_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    ends, clock = Ends(), Clock()
+    ledger = Ledger(MemoryLog(), NAMES, WorkerMetrics())
+    look = WorkerLook(INPUT, ledger, ends, WorkerMetrics(), clock)
+    ledger.own({0, 1}, 1)
+    ends.ends = {(INPUT, 0): 12, (INPUT, 1): 0}
+    for _ in range(3):
+        look.look()
+        clock.ms += 30_000
+    told = [record for record in caplog.records if "nothing moves" in record.message]
+    assert [(record.message, record.offset) for record in told] == [("partition 0: records to meter, and nothing moves", 0)]  # type: ignore[attr-defined]
+    ledger.apply(0, 0, [assigned(0, "s")])
+    look.look()
+    clock.ms += 30_000
+    look.look()
+    assert sum("nothing moves" in record.message for record in caplog.records) == 2
+
+
 def test_a_look_that_fails_otherwise_is_counted_and_in_the_end_unhealthy() -> None:
     metrics, clock = WorkerMetrics(), Clock()
     ledger = Ledger(MemoryLog(), NAMES, metrics)

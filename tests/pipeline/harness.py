@@ -25,14 +25,18 @@ class Installation:
         self.environment = {**os.environ, "RTMETER_DATA_DIR": str(data_dir), **(settings or {})}
 
     def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[bytes]:
-        """Run a command to its end; AssertionError with what it said if its exit code is none of `codes`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "rtmeter", *arguments],
-            env=self.environment,
-            capture_output=True,
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
+        """Run a command to its end; AssertionError with what it said if it has none, or its exit code is none of `codes`."""
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "rtmeter", *arguments],
+                env=self.environment,
+                capture_output=True,
+                timeout=COMMAND_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as hangs:
+            said = (hangs.stderr or b"").decode()
+            raise AssertionError(f"{arguments}: no end within {COMMAND_SECONDS} s\n{said}\n{self.logs()}") from hangs
         assert done.returncode in codes, f"{arguments}: exit {done.returncode}\n{done.stderr.decode()}\n{self.logs()}"
         return done
 

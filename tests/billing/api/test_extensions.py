@@ -78,7 +78,9 @@ def test_an_open_dead_letter_marks_usage_and_reports_until_somebody_has_dealt_wi
     world.jobs.run_one()
     notes = world.ask("GET", f"/v1/rtmeter/reports/{held_now}/details").json()["notes"]
     assert "1 open dead letter of before this period, refused and perhaps missing in the report" in notes
-    world.dismissals.dismiss(Origin("package-assignments", 0, 289), "the first one was right", "M. Weber", world.now_ms)
+    world.dismissals.dismiss(
+        Origin("package-assignments", 0, 289), "the first one was right", "billing desk", world.now_ms
+    )
     assert marks(**november) == (0, 0)
     report = world.completed(billingStartDate="2026-11-01", billingEndDate="2026-11-14")
     (note,) = world.ask("GET", f"/v1/rtmeter/reports/{report['id']}/details").json()["notes"]
