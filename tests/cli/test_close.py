@@ -3,22 +3,29 @@
 import csv
 import io
 import json
+import re
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.billing.closing.test_close import World
+from sinks.rebuild.tables import FED_BY, FROM_RAW_EVENTS, NOT_REBUILT
+from tests.billing.closing.test_close import Staged, World
+from tests.billing.closing.test_what_is_billed import REPRICED, USED
 from tests.cli.test_commands import rtmeter
+from tests.store_process import serving
+from tests.store_shell import run_sql
 
 ACCEPTED = ("--accept-open", "known test senders", "--accept-unpriced", "no price is agreed yet")
 NONE_ALONE = ("--limit-percent", "0")
+ANY_SIZE = ("--limit-percent", "100000")
 
 
 class Desk:
     """The commands, on a data folder and a register."""
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: Staged, number: int) -> None:
         folder = world.folder / f"store-{number}"
         self._options = ("--data-dir", str(folder), "--database-url", str(world.engine.url))
 
@@ -109,6 +116,75 @@ def test_all_partners_are_closed_in_one_run(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.timeout(900)
+def test_every_hash_is_reproduced_whatever_became_of_the_tables(tmp_path: Path) -> None:
+    world = World(tmp_path, 5)
+    desks = [Desk(world, 1), Desk(world, 2)]
+    for stage, month in ((1, "2026-10"), (2, "2026-09")):
+        with world.store(stage) as store:
+            world.reconcile(store)
+            desks[stage - 1]("close-month", "--partner", "P-alpha", "--month", month, *ACCEPTED, *ANY_SIZE)
+    issued = world.books(store).invoices.of_partner("P-alpha")
+    world.engine.dispose()
+    assert issued[0].cut != issued[1].cut and issued[1].manifest.corrections > 0
+    hashes = [one.sha256 for one in issued]
+    # Each of these opens the second store and the register again, and leaves them closed.
+    folder = tmp_path / "store-2"
+    assert reproduced(folder, desks[1]) == hashes
+    run_sql(folder / "store", *(f"OPTIMIZE TABLE {table} FINAL" for table in (*FED_BY, *NOT_REBUILT)))
+    assert run_sql(folder / "store", _PARTS) == [[[1]]]
+    assert reproduced(folder, desks[1]) == hashes
+    run_sql(folder / "store", *(f"TRUNCATE TABLE {table}" for table in FROM_RAW_EVENTS))
+    assert reproduced(folder, desks[1]) == hashes
+    assert rtmeter("rebuild", "--all", "--switch", "--data-dir", str(folder)).returncode == 0
+    assert reproduced(folder, desks[1]) == hashes
+    # Nor is there anything to correct: the tables say of both months what they said before.
+    with reopened(folder):
+        august = desks[1]("close-month", "--partner", "P-alpha", "--month", "2026-08", *ACCEPTED, "--format", "json")
+    manifest = json.loads(august.stdout)["manifest"]
+    assert (manifest["corrections"], manifest["waiting"]) == (0, [])
+    assert len(reproduced(folder, desks[1])) == 3
+
+
+#: Of a merged table each partition is one part.
+_PARTS = """
+SELECT max(parts) FROM
+(SELECT count() AS parts FROM system.parts WHERE active AND database = currentDatabase() GROUP BY table, partition)
+"""
+
+
+def reopened(folder: Path) -> AbstractContextManager[None]:
+    """A store as it was left, answering again."""
+    return serving(folder, [], (), "tests.billing.closing.late_store")
+
+
+def reproduced(folder: Path, desk: Desk) -> list[str]:
+    """The hashes that `verify-close` reproduces on a store as it was left; it must say nothing else."""
+    with reopened(folder):
+        said = desk("verify-close", "--partner", "P-alpha").stderr.decode()
+    hashes = re.findall(r"sha256 ([0-9a-f]{64}): reproduced", said)
+    assert said.count("invoice ") == len(hashes), said
+    return hashes
+
+
+@pytest.mark.timeout(900)
+def test_prices_of_another_instant_are_asked_for_and_stored(tmp_path: Path) -> None:
+    world = Staged(tmp_path, REPRICED, USED)
+    with world.store(1) as store:
+        world.reconcile(store)
+        desk = Desk(world, 1)
+        october = ("close-month", "--partner", "P", "--month", "2026-10", "--format", "json")
+        assert [line["price"]["unit_price"] for line in json.loads(desk(*october, "--dry-run").stdout)["lines"]] == [
+            "62.00"
+        ]
+        made = desk(*october, "--prices-at", "2026-10-15T00:00:00Z").stdout
+        invoice = json.loads(made)
+        assert (invoice["pricesBefore"], invoice["totals"]) == ("2026-10-15T00:00:00.000Z", {"USD": "31.00"})
+        # It was closed at these prices, whichever are asked for afterwards.
+        assert desk(*october).stdout == desk(*october, "--prices-at", "2026-11-10T00:00:00Z").stdout == made
+        assert b"reproduced" in desk("verify-close", "--partner", "P").stderr
+
+
 def reconcile(desk: Desk, *months: str) -> None:
     for month in months:
         desk("reconcile", "--partner", "P-alpha", "--month", month)
@@ -125,6 +201,7 @@ def reconcile(desk: Desk, *months: str) -> None:
         (("period", "--partner", "p", "--first-day", "29", "--from", "2026-10"), "less than or equal to 28"),
         (("approve", "--partner", "p", "--month", "2026-10", "--reason", " ", "--by", "x"), "who decided it"),
         (("verify-close", "--partner", "p", "--month", "October"), "not a month"),
+        (("close-month", "--partner", "p", "--month", "2026-10", "--prices-at", "2026-10-15"), "--prices-at"),
     ],
 )
 def test_wrong_usage_says_what(arguments: tuple[str, ...], said: str) -> None:

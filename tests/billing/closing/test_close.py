@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -46,21 +47,21 @@ STAGES = 3
 EVENTS = 600
 
 
-class World:
-    """A random month whose events come in stages, and the books in which it is closed."""
+class Staged:
+    """A catalog and events that come in stages, and the books in which their months are closed."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        catalog, events = random_month(random.Random(seed), customers=15, events=EVENTS)
-        self.catalog = [line for line in catalog if line and b"\n" not in line]
-        self.events = [line for line in events if line and b"\n" not in line]
+    def __init__(self, folder: Path, catalog: list[bytes], *arriving: list[bytes]) -> None:
+        """`arriving`: what comes in each stage. The days are closed after the first one."""
+        self.catalog = catalog
+        self.arriving = arriving
         self.folder = folder
         self.engine: Engine = open_engine(f"sqlite:///{folder / 'billing.db'}")
         upgrade(self.engine)
         self._stores = 0
 
     def events_until(self, stage: int) -> list[bytes]:
-        """What has arrived: half of it in the first stage, all in the last one."""
-        return self.events[: len(self.events) * (stage + STAGES) // (2 * STAGES)]
+        """What has arrived; stages are counted from 1."""
+        return [line for of_stage in self.arriving[:stage] for line in of_stage]
 
     @contextmanager
     def store(self, stage: int, planted: tuple[str, ...] = (), *, tiny: bool = False) -> Iterator[ReadableStore]:
@@ -80,6 +81,17 @@ class World:
     def reconcile(self, store: ReadableStore) -> None:
         scope = scope_of(store, NAMES, JULY.first_day, OCTOBER.last_day, None, None)
         ReconcileRuns(self.engine, lambda: RECEIVED_AT_MS).add(0, reconcile(store, NAMES, scope, sleep=lambda _: None))
+
+
+class World(Staged):
+    """A random month: most of its events come in the first stage, the rest in the others."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        catalog, events = random_month(random.Random(seed), customers=15, events=EVENTS)
+        whole = [line for line in events if line and b"\n" not in line]
+        ends = [0, *(len(whole) * (stage + STAGES) // (2 * STAGES) for stage in range(1, STAGES + 1))]
+        arriving = [whole[begin:end] for begin, end in pairwise(ends)]
+        super().__init__(folder, [line for line in catalog if line and b"\n" not in line], *arriving)
 
     def oracle(self, stage: int, partner: str, period: Period) -> Counter[UsageKey]:
         """What a report of another method says of the period, from what has arrived."""
