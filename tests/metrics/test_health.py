@@ -165,7 +165,9 @@ def test_a_partition_that_stands_still_is_told_of_once(caplog: pytest.LogCapture
         look.look()
         clock.ms += 30_000
     told = [record for record in caplog.records if "nothing moves" in record.message]
-    assert [(record.message, record.offset) for record in told] == [("partition 0: records to meter, and nothing moves", 0)]  # type: ignore[attr-defined]
+    assert [(record.message, record.offset) for record in told] == [
+        ("partition 0: records to meter, and nothing moves", 0)
+    ]  # type: ignore[attr-defined]
     ledger.apply(0, 0, [assigned(0, "s")])
     look.look()
     clock.ms += 30_000

@@ -14,6 +14,7 @@ import pytest
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 try:
     from selenium import webdriver
+    from selenium.common.exceptions import TimeoutException
     from selenium.webdriver.support.wait import WebDriverWait
 except ImportError:
     webdriver = None  # type: ignore[assignment]
@@ -54,8 +55,12 @@ def look_as(driver: Any, width: int, height: int, scheme: str = "light", scale: 
 
 
 def wait_until(driver: Any, holds: Any) -> Any:
-    """What `holds(driver)` gives as soon as it is true."""
-    return WebDriverWait(driver, WAIT_SECONDS, 0.1).until(holds)
+    """What `holds(driver)` gives as soon as it is true; AssertionError with what the page says if it never is."""
+    try:
+        return WebDriverWait(driver, WAIT_SECONDS, 0.1).until(holds)
+    except TimeoutException as waited:
+        text = driver.execute_script("return document.body?.innerText")
+        raise AssertionError(f"for {WAIT_SECONDS} s, in vain, on {driver.current_url}:\n{text}") from waited
 
 
 def token_of(data_dir: Path, org: str, *more: str) -> str:

@@ -78,10 +78,26 @@ def heading(driver: Any) -> str:
     return str(driver.execute_script("return document.querySelector('h1')?.textContent ?? ''"))
 
 
+def text_of(driver: Any, selector: str) -> str:
+    """What an element of the present page says: asked at once, while pages come and go."""
+    return str(driver.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+
+
 def press(driver: Any, name: str) -> None:
-    """A button or a link, by its name."""
-    (element, *_) = [each for each in driver.find_elements(CSS, "main button, main a, header a, header button") if each.text == name]  # fmt: skip
-    element.click()
+    """A button or a link, by its name; once more where another page came in between."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    def pressed(_: Any) -> bool:
+        try:
+            found = [each for each in driver.find_elements(CSS, "main button, main a, header a, header button") if each.text == name]  # fmt: skip
+            if not found:
+                return False
+            found[0].click()
+        except StaleElementReferenceException:
+            return False
+        return True
+
+    wait_until(driver, pressed)
 
 
 def completed(driver: Any) -> bool:
@@ -108,6 +124,7 @@ def test_a_clerk_logs_in_asks_for_a_report_downloads_and_deletes_it(
     for name, value in (("start", "2026-10-01"), ("end", "2026-10-31")):
         driver.execute_script("document.getElementById(arguments[0]).value = arguments[1]", name, value)
     press(driver, "Create report")
+    wait_until(driver, lambda _: heading(driver) == "CUSTOMER report")
     page = driver.current_url
     wait_until(driver, completed)
     assert driver.current_url == page, "by itself, on its own page"
@@ -117,19 +134,20 @@ def test_a_clerk_logs_in_asks_for_a_report_downloads_and_deletes_it(
     link = api(url, token, f"/wholesale/billing/reports/{page.split('/')[-1]}")["tempDownloadURL"]
     with urllib.request.urlopen(link, timeout=60) as answer:
         assert file.read_bytes() == answer.read() == (MONTH / "expected" / "CUSTOMER-P-alpha.csv").read_bytes()
-    shown = driver.find_element(CSS, ".facts code").text
+    shown = text_of(driver, ".facts code")
     assert shown == hashlib.sha256(file.read_bytes()).hexdigest()
     press(driver, "Delete…")
-    assert heading(driver) == "Delete this report?"
+    wait_until(driver, lambda _: heading(driver) == "Delete this report?")
     press(driver, "Keep it")
     press(driver, "Delete…")
     press(driver, "Delete it")
-    assert "The report was deleted" in driver.find_element(CSS, "main").text
+    wait_until(driver, lambda _: "The report was deleted" in text_of(driver, "main"))
     driver.get(page)
     assert heading(driver) == "No such report"
     assert driver.get_cookie("rtmeter-console") is None or driver.get_cookie("rtmeter-console")["httpOnly"]
     driver.get(f"{url}/console")
     press(driver, "Log out")
+    wait_until(driver, lambda _: heading(driver) == "Log in")
     driver.get(page)
     assert heading(driver) == "Log in"
     problems = [line["message"] for line in driver.get_log("browser") if "404" not in line["message"]]
@@ -144,7 +162,7 @@ def test_anothers_report_is_refused_as_one_that_is_not_there(driver: Any, url: s
     for report_id in (theirs, "no-such-report"):
         for what in ("", "/download", "/delete"):
             driver.get(f"{url}/console/reports/{report_id}{what}")
-            text = driver.find_element(CSS, "main").text
+            text = text_of(driver, "main")
             assert heading(driver) == "No such report"
             said.append(re.sub(r"RTMETER_[\w-]+", "", text))
     assert len(set(said)) == 1
@@ -188,12 +206,12 @@ def test_all_of_it_by_keyboard(driver: Any, url: str, month_folder: Path) -> Non
     tab_to("Create report")
     enter("USER report")
     wait_until(driver, completed)
-    assert "2026-10-01 to 2026-10-31" in driver.find_element(CSS, ".facts").text
+    assert "2026-10-01 to 2026-10-31" in text_of(driver, ".facts")
     tab_to("Delete…")
     enter("Delete this report?")
     tab_to("Delete it")
     enter("Reports")
-    assert "The report was deleted" in driver.find_element(CSS, "main").text
+    wait_until(driver, lambda _: "The report was deleted" in text_of(driver, "main"))
     tab_to("Explain")
     enter("Why is this user billed?")
     tab_to("Log out")
@@ -208,7 +226,7 @@ def test_without_javascript_a_report_is_made_too(driver: Any, url: str, month_fo
     wait_until(driver, lambda _: driver.find_elements(CSS, ".state.completed"))
     press(driver, "Delete…")
     press(driver, "Delete it")
-    assert "The report was deleted" in driver.find_element(CSS, "main").text
+    wait_until(driver, lambda _: "The report was deleted" in text_of(driver, "main"))
 
 
 def pages(driver: Any, url: str, month_folder: Path) -> Iterator[str]:
