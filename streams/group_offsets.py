@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 class GroupOffsets:
     """What was told already in the present generation, so that only news is.
 
-    Of partitions that have just gone to another worker the client library commits nothing, and says that it did. So
-    what was told counts only until the next rebalance: whoever owns a partition then tells it once more.
+    What was told counts only until the next rebalance: whoever owns a partition then tells it once more, because nobody
+    knows what others told meanwhile.
     """
 
     def __init__(self) -> None:

@@ -76,12 +76,20 @@ fetcher.PartitionRecords = _PackedBatches
 
 
 class CommittedThread(AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Reads of transactions what was committed. Faust offers that only to who writes in transactions as well."""
+    """Reads of transactions what was committed. Faust offers that only to who writes in transactions as well.
+
+    And commits all that it is given, or says that it did not.
+    """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        # Faust leaves out what has just gone to another worker, and says that it was committed; and to commit nothing,
+        # because all of it has gone, ends the process.
+        return offsets.keys() <= self.assignment() and bool(await super()._commit(offsets))
 
 
 class PartitionOwner(Protocol):

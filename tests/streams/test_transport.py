@@ -240,6 +240,25 @@ def test_a_take_over_for_a_generation_that_is_over_does_nothing() -> None:
     assert consumer.sought == []
 
 
+def test_a_commit_of_what_has_gone_to_another_worker_says_that_it_was_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    committed: list[dict[TP, int]] = []
+
+    async def commit(_: Any, offsets: dict[TP, int]) -> bool:
+        committed.append(offsets)
+        return True
+
+    assert list(inspect.signature(AIOKafkaConsumerThread._commit).parameters) == ["self", "offsets"]
+    assert "self._commit, offsets" in inspect.getsource(AIOKafkaConsumerThread.commit)
+    monkeypatch.setattr(AIOKafkaConsumerThread, "_commit", commit)
+    monkeypatch.setattr(CommittedThread, "assignment", lambda _: {TP("topic", 3)})
+    thread = CommittedThread.__new__(CommittedThread)
+    ours, gone = {TP("topic", 3): 5}, {TP("topic", 4): 6}
+    assert asyncio.run(thread._commit(ours))
+    assert not asyncio.run(thread._commit(ours | gone))
+    assert not asyncio.run(thread._commit(gone))
+    assert committed == [ours]
+
+
 NOBODY = -1
 
 
