@@ -2,8 +2,8 @@
 
 Faust decides who reads which partition, and what was read in a generation that is over is dropped; all else is
 the ledger's. Hooks of faust-streaming's aiokafka driver are used, and `tests/streams/test_transport.py` fails when a new
-version changes them: `getmany`, `seek_to_committed`, `_to_message`'s message type, `_create_worker_consumer`. Another is
-aiokafka's: `PartitionRecords`, which unpacks what was fetched.
+version changes them: `getmany`, `seek_to_committed`, `on_buffer_full`, `_to_message`'s message type, `_create_worker_consumer`,
+`_commit`. Another is aiokafka's: `PartitionRecords`, which unpacks what was fetched.
 """
 
 import asyncio
@@ -109,6 +109,16 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
 
     def _new_consumer_thread(self) -> CommittedThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Whoever fetches waits for the agent anyway.
+
+        Faust would read no more of the partition until nothing waits for the agent; a partition of several that are behind
+        then stood still until the others were done, and was waited for a second at a time.
+        """
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Nothing was held back."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message per partition that the next fetch has records of."""

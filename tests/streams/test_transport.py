@@ -15,6 +15,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import IllegalStateError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from faust.transport import conductor
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
@@ -161,6 +162,21 @@ def test_a_consumer_that_was_sent_to_another_place_because_its_own_is_gone_stops
     with pytest.raises(InputLost, match=r"topic\[3\] begins at offset 9: the 5 records from 4 on"):
         batches(consumer)
     assert consumer.sought == []
+
+
+def test_a_partition_whose_agent_is_busy_is_fetched_on() -> None:
+    """Otherwise it stands still until nothing of any partition waits for the agent."""
+    tp = TP("topic", 3)
+    assert "_active_partitions" in inspect.getsource(BaseConsumer.on_buffer_full)
+    assert "consumer.on_buffer_full" in inspect.getsource(conductor)
+    consumer = FetchedConsumer([], [])
+    consumer._active_partitions = {tp}
+    consumer.app.in_recovery = False
+    consumer.on_buffer_full(tp)
+    assert consumer._active_partitions == {tp}
+    consumer.on_buffer_drop(tp)
+    BaseConsumer.on_buffer_full(consumer, tp)
+    assert consumer._active_partitions == set(), "as Faust does"
 
 
 def test_in_quiet_times_nobody_asks_what_the_broker_holds() -> None:
