@@ -100,15 +100,11 @@ QUANTITY = Panel(
     tells="Licence-days of each closed day, as a CUSTOMER report adds them up. A part of a day is a licence that began or ended in it.",
     kind=Kind.BARS,
     asks=(
-        Sql(
-            sql=ranked(
-                "item",
-                days("sum(microdays)"),
-                billed("partner_id, item, day", _IN_RANGE, who=OF_CUSTOMER, services="1=1"),
-                DAY_TIME,
-            ),
-            columns=("time", "series", "amount"),
-            series=True,
+        ranked(
+            "item",
+            days("sum(microdays)"),
+            billed("partner_id, item, day", _IN_RANGE, who=OF_CUSTOMER, services="1=1"),
+            DAY_TIME,
         ),
     ),
     unit="locale",

@@ -7,6 +7,7 @@ hexadecimal form of their ids. Services and periods are plain by their making.
 What is counted is what reports hold: no internal customers, and nothing of before a sub-partner's billing start (rule 23).
 """
 
+from dashboards.parts import Sql
 from streams.core.grid import MICRODAYS_PER_DAY
 
 #: Of each org the latest version of its entry in the catalog.
@@ -94,13 +95,13 @@ def running(keys: str, first: str, second: str, *, by_item: bool) -> str:
 ORG = "if(org_name = '', partner_id, org_name)"
 
 
-def ranked(series: str, measure: str, rows: str, time: str, kept: int = 6) -> str:
+def ranked(series: str, measure: str, rows: str, time: str, kept: int = 6) -> Sql:
     """`measure` by time and series: the largest series by name, each with its rank, and all others together.
 
     `rows` has `series`, `measure` and the columns that `time` is made of. The rank is in the name, so that the first is the same colour
     everywhere, and text says what a colour does.
     """
-    return f"""
+    sql = f"""
 SELECT time, if(rank <= {kept}, concat(toString(rank), ' ', series), '{kept + 1} others') AS series,
        sum(amount) AS amount
 FROM
@@ -119,6 +120,7 @@ FROM
 )
 GROUP BY time, series
 ORDER BY time, series"""
+    return Sql(sql=sql, columns=("time", "series", "amount"), series=True)
 
 
 #: The time of a day, as a series' first column wants it.

@@ -69,13 +69,7 @@ QUANTITY_BY_DAY = Panel(
     title="Quantity by day and service",
     tells="Licence-days of each closed day, the six largest services by name. A dip on one day is a customer that left, a step up a migration.",
     kind=Kind.BARS,
-    asks=(
-        Sql(
-            sql=ranked("item", days("sum(microdays)"), billed("partner_id, item, day", IN_PERIOD), DAY_TIME),
-            columns=("time", "series", "amount"),
-            series=True,
-        ),
-    ),
+    asks=(ranked("item", days("sum(microdays)"), billed("partner_id, item, day", IN_PERIOD), DAY_TIME),),
     unit="locale",
     stacked=True,
 )
@@ -83,13 +77,7 @@ ACTIVE_BY_DAY = Panel(
     title="Active licences by day and service",
     tells="Licences that ran at the close of each day (midnight UTC). What the next day will bill if nothing changes.",
     kind=Kind.BARS,
-    asks=(
-        Sql(
-            sql=ranked("item", "sum(active)", billed("partner_id, item, day", IN_PERIOD), DAY_TIME),
-            columns=("time", "series", "amount"),
-            series=True,
-        ),
-    ),
+    asks=(ranked("item", "sum(active)", billed("partner_id, item, day", IN_PERIOD), DAY_TIME),),
     unit="locale",
     stacked=True,
 )
@@ -97,13 +85,7 @@ QUANTITY_BY_PARTNER = Panel(
     title="Quantity by day and partner",
     tells="The same licence-days by the org that owns the customers: a sub-partner stands for itself, its parent's invoice has both.",
     kind=Kind.BARS,
-    asks=(
-        Sql(
-            sql=ranked(ORG, days("sum(microdays)"), billed("partner_id, day", IN_PERIOD), DAY_TIME),
-            columns=("time", "series", "amount"),
-            series=True,
-        ),
-    ),
+    asks=(ranked(ORG, days("sum(microdays)"), billed("partner_id, day", IN_PERIOD), DAY_TIME),),
     unit="locale",
     stacked=True,
 )
@@ -112,15 +94,11 @@ GROWTH = Panel(
     tells="Licence-days of the last twelve months up to the chosen one. The last bar is of closed days only: compare it by the projection above.",
     kind=Kind.BARS,
     asks=(
-        Sql(
-            sql=ranked(
-                ORG,
-                days("sum(microdays)"),
-                billed("partner_id, day", f"day >= {FIRST} - INTERVAL 11 MONTH AND day <= {MONTH_END}"),
-                "toDateTime64(toStartOfMonth(day), 0, 'UTC')",
-            ),
-            columns=("time", "series", "amount"),
-            series=True,
+        ranked(
+            ORG,
+            days("sum(microdays)"),
+            billed("partner_id, day", f"day >= {FIRST} - INTERVAL 11 MONTH AND day <= {MONTH_END}"),
+            "toDateTime64(toStartOfMonth(day), 0, 'UTC')",
         ),
     ),
     unit="locale",
