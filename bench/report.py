@@ -81,8 +81,13 @@ def write_json(results: Results, path: Path) -> None:
     for side, shown in zip(results.sides, document["sides"], strict=True):
         for measure in ("events_per_second", "cpu_seconds_per_million", "whole_events_per_second", "peak_bytes"):
             shown[measure] = msgspec.to_builtins(side.measured(measure))
+    write_results(document, path)
+
+
+def write_results(results: object, path: Path) -> None:
+    """Write what a benchmark found as JSON; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(msgspec.to_builtins(results), indent=2) + "\n", encoding="utf-8")
 
 
 def show(results: Results, console: Console) -> None:

@@ -5,7 +5,6 @@ own that has the store, as the limit is. Each invoice must be there, and togethe
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from rich.table import Table
 
 from bench.close.sides import CLOSE, LIMIT, Side
 from bench.close.store_made import PARTNERS, STEP
-from bench.report import Machine, this_machine
+from bench.report import Machine, this_machine, write_results
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _SIZES = (500_000, 1_000_000, 2_000_000, 5_000_000)
@@ -76,8 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results(machine, found)
     show(results, Console(width=None if sys.stdout.isatty() else 150))
     path = _RESULTS / ("close-short.json" if options.short else "close.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(msgspec.to_builtins(results), indent=2) + "\n", encoding="utf-8")
+    write_results(results, path)
     console.print(f"written to {path}")
     return 0
 

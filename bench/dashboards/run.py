@@ -7,19 +7,17 @@ a year, are asked too; they may take longer, and the table says how long.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from bench.report import Machine, this_machine
+from bench.report import Machine, this_machine, write_results
 from bench.reports.data import MONTH, PARTNER, RAW_EVENTS, Size
 from bench.reports.run import _engine, _timed_by_engine
 from billing.queries import Query
@@ -79,8 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = Results(this_machine(), size, asked)
     _show(results, Console(width=None if options.short else 150))
     path = _RESULTS / ("dashboards-short.json" if options.short else "dashboards.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(msgspec.to_builtins(results), indent=2) + "\n", encoding="utf-8")
+    write_results(results, path)
     slow = [one for one in asked if one.counts and statistics.median(one.seconds) > _MOST_SECONDS]
     return 1 if slow and not options.short else 0
 

@@ -7,7 +7,6 @@ from events by window functions at each request, as open billing systems do. All
 
 import argparse
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from rich.table import Table
 
 from bench.measured import Measured
 from bench.process_usage import usage
-from bench.report import Machine, this_machine
+from bench.report import Machine, this_machine, write_results
 from bench.reports.data import MERGE, MONTH, PARTNER, WEIGHTED_SUM, Size
 from billing.queries import ORDER, Query, report_query
 from billing.report import ReportRequest, ReportType, owners_of
@@ -95,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
     show(results, Console(width=None if sys.stdout.isatty() else 150))
     path = _RESULTS / ("reports-short.json" if options.short else "reports.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(msgspec.to_builtins(results), indent=2) + "\n", encoding="utf-8")
+    write_results(results, path)
     console.print(f"written to {path}")
     return 0
 
