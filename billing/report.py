@@ -136,7 +136,7 @@ def write_csv(request: ReportRequest, rows: Iterable[UsageRow], catalog: Catalog
     yield buffer.getvalue().encode()
 
 
-def csv_line(cells: Sequence[str]) -> str:
+def csv_line(cells: Sequence[object]) -> str:
     """One line, with its end: cells in quotes only where they must be."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n").writerow(cells)

@@ -1,7 +1,5 @@
 """A month closed for all partners: run with progress until it is done or stopped, and the table of what became of each."""
 
-import csv
-import io
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,7 +14,7 @@ from rich.text import Text
 from billing.closing.close import Books, CloseOrder
 from billing.closing.close_all import Ending, Outcome, close_all, plan_all
 from billing.closing.money import amount_text, minor_units
-from billing.report import safe_text
+from billing.report import csv_line, safe_text
 from rtmeter.exit_codes import ExitCode
 from rtmeter.letters_shown import wide_console
 from rtmeter.output import progress_bar, say, write_result
@@ -147,9 +145,7 @@ def _totals(rows: Iterable[Row]) -> dict[str, str]:
 
 def _csv(rows: Iterable[Row]) -> Iterator[bytes]:
     """One row for each partner and currency."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(
+    yield csv_line(
         [
             "PARTNER_ORG_ID",
             "ENDING",
@@ -162,14 +158,13 @@ def _csv(rows: Iterable[Row]) -> Iterator[bytes]:
             "TOTAL",
             "WHY",
         ]
-    )
+    ).encode()
     for row in rows:
         number = "" if row.number is None else row.number
         for currency, amount in row.totals.items() or [("", "")]:
             cells = [safe_text(row.partner_org_id), row.ending, number, row.first_day, row.last_day]
             cells += [row.lines, row.corrections, currency, amount, safe_text("; ".join(row.why))]
-            writer.writerow(cells)
-    yield buffer.getvalue().encode()
+            yield csv_line(cells).encode()
 
 
 def _counted(counts: Counter[Ending]) -> str:

@@ -1,7 +1,5 @@
 """Invoices as people and programs read them: tables, JSON, CSV."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -12,7 +10,7 @@ from billing.closing.invoices import GateSeen, Invoice
 from billing.closing.lines import Line
 from billing.closing.money import amount_text
 from billing.closing.reconciliation import Beside
-from billing.report import safe_text, signed_quantity_text
+from billing.report import csv_line, safe_text, signed_quantity_text
 from schemas.instants import day_text, time_text
 
 _COLUMNS = (
@@ -96,12 +94,9 @@ def beside_table(rows: Iterable[Beside], period: str) -> Table:
 
 def invoice_csv(invoice: Invoice) -> Iterator[bytes]:
     """One row a line, RFC 4180; ids and texts as in reports, so that no spreadsheet takes them for formulas."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(_COLUMNS)
+    yield csv_line(_COLUMNS).encode()
     for number, line in enumerate(invoice.lines, start=1):
-        writer.writerow([invoice.number, number, *_cells(line)])
-    yield buffer.getvalue().encode()
+        yield csv_line([invoice.number, number, *_cells(line)]).encode()
 
 
 def invoice_json(invoice: Invoice) -> bytes:

@@ -4,7 +4,7 @@ Everything is asked by one pass over the rows of all owners: the engine reads ea
 partners there are. One partner is the case of one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -102,13 +102,9 @@ def usage_of(
         partner: {period: {} for period in periods} for partner, periods in wanted.items()
     }
     for period in sorted({period for periods in wanted.values() for period in periods}):
-        partner_of: dict[str, str] = {}
-        owners: list[Owner] = []
-        for partner_id, periods in wanted.items():
-            if period in periods:
-                of_partner = billed_owners(moment.catalog.state, partner_id, period)
-                owners += of_partner
-                partner_of |= {owner.org_id: partner_id for owner in of_partner}
+        owners, partner_of = _billed(
+            moment, (partner for partner, periods in wanted.items() if period in periods), period
+        )
         for key, quantity in ask(store, moment.cut, owners, period).items():
             found[partner_of[key.owner_id]][period][key] = quantity
     return found
@@ -120,12 +116,9 @@ def _daily(
     """Of each partner, the usage by day of the period that is closed; its sums go to `by_days`."""
     found: dict[str, Daily] = {partner_id: {} for partner_id in wanted}
     for period in sorted(set(wanted.values())):
-        partner_of: dict[str, str] = {}
-        owners: list[Owner] = []
-        for partner_id in (partner_id for partner_id, one in wanted.items() if one == period):
-            of_partner = billed_owners(moment.catalog.state, partner_id, period)
-            owners += of_partner
-            partner_of |= {owner.org_id: partner_id for owner in of_partner}
+        of_period = [partner_id for partner_id, one in wanted.items() if one == period]
+        owners, partner_of = _billed(moment, of_period, period)
+        for partner_id in of_period:
             by_days[partner_id][period] = {}
         for (key, day), quantity in daily_usage(store, moment.cut, owners, period).items():
             partner_id = partner_of[key.owner_id]
@@ -134,6 +127,17 @@ def _daily(
             days = found[partner_id].setdefault(key.service, [0] * period.days)
             days[day - period.first_day] += quantity
     return {partner_id: dict(sorted(daily.items())) for partner_id, daily in found.items()}
+
+
+def _billed(moment: Moment, partner_ids: Iterable[str], period: Period) -> tuple[list[Owner], dict[str, str]]:
+    """The orgs that some partners' invoices are over, and whose of the partners each is."""
+    owners: list[Owner] = []
+    partner_of: dict[str, str] = {}
+    for partner_id in partner_ids:
+        of_partner = billed_owners(moment.catalog.state, partner_id, period)
+        owners += of_partner
+        partner_of |= {owner.org_id: partner_id for owner in of_partner}
+    return owners, partner_of
 
 
 def _sum(letters: Sequence[OpenLetters]) -> OpenLetters:
