@@ -55,8 +55,8 @@ class _DeepLog:
     def read(self, topic: str, partition: int, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         return iter(())
 
-    def begin(self, topic: str, partition: int) -> int:
-        return 0
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return 0, self.end(topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
         return self._ends.get((topic, partition), 0)

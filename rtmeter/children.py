@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rtmeter.owned import owned_command
@@ -93,6 +94,14 @@ class Child:
     def last_words(self, lines: int = 15) -> str:
         text = self._log.read_text(errors="replace") if self._log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def end_all(children: Sequence[Child]) -> None:
+    """Ask them to stop, in their order, and wait until each has ended."""
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.wait_for_end()
 
 
 def stop_requested() -> threading.Event:

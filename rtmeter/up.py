@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from confluent_kafka import KafkaException
 
-from rtmeter.children import Child
+from rtmeter.children import Child, end_all
 from rtmeter.installation import Installation
 from rtmeter.output import say
 from rtmeter.progress import Offsets, Progress, ProgressReader
@@ -59,10 +59,7 @@ class Pipeline:
 
         A worker claims its partitions when it starts: where nothing was to be metered, a drain may be done before that.
         """
-        for worker in self._workers:
-            worker.ask_to_stop()
-        for worker in self._workers:
-            worker.wait_for_end()
+        end_all(self._workers)
         for progress in self._readings(self._others, stop):
             if progress is not None and progress.records_to_store == 0:
                 return
@@ -144,7 +141,4 @@ def running(
             )
         finally:
             # Workers first: what they still write, the sink may still store; what it does not, the next start will.
-            for child in children:
-                child.ask_to_stop()
-            for child in children:
-                child.wait_for_end()
+            end_all(children)

@@ -350,7 +350,7 @@ class Ledger:
 
     def _check_input(self, partition: int, next_offset: int) -> None:
         topic = self._names.package_assignments
-        check_input(topic, partition, next_offset, self._log.begin(topic, partition), self._log.end(topic, partition))
+        check_input(topic, partition, next_offset, *self._log.bounds(topic, partition))
 
     def _owned_states(self) -> dict[int, PartitionState]:
         return {partition: owned.state for partition, owned in dict(self._owned).items()}

@@ -53,8 +53,8 @@ class Log(Protocol):
     def read(self, topic: str, partition: int, first: int = 0) -> Iterator[tuple[int, bytes, bytes]]:
         """(offset, key, value) of all that a partition holds now, from offset `first` on."""
 
-    def begin(self, topic: str, partition: int) -> int:
-        """The offset from which on a partition's records are still there."""
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The offset from which on a partition's records are still there, and the one that the next will have."""
 
     def end(self, topic: str, partition: int) -> int:
         """The offset that the next record of a partition will have."""
@@ -167,13 +167,10 @@ class KafkaLog:
             consumer.close()
             _give_back_free_memory()
 
-    def begin(self, topic: str, partition: int) -> int:
-        return self._bounds(topic, partition)[0]
-
     def end(self, topic: str, partition: int) -> int:
-        return self._bounds(topic, partition)[1]
+        return self.bounds(topic, partition)[1]
 
-    def _bounds(self, topic: str, partition: int) -> tuple[int, int]:
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap_servers,

@@ -117,9 +117,6 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
         then stood still until the others were done, and was waited for a second at a time.
         """
 
-    def on_buffer_drop(self, tp: TP) -> None:
-        """Nothing was held back."""
-
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message per partition that the next fetch has records of."""
         await self._seek_astray()
@@ -134,7 +131,7 @@ class BatchConsumer(AIOKafkaConsumer):  # type: ignore[misc]
                 self.flow_active
                 and not self.should_stop
                 and generation == self.app.consumer_generation_id
-                and (active is None or tp in active or tp in self._buffered_partitions)
+                and (active is None or tp in active)
             )
             first, last = packed[0], packed[-1]
             records = chain.from_iterable(batch.records for batch in packed)

@@ -95,7 +95,7 @@ def states_to_write(store: ReadableStore, log: Log, names: TopicNames) -> list[E
                 "partition_progress --switch` first"
             )
         topic, partition = names.package_assignments, extent.partition
-        check_input(topic, partition, extent.cut, log.begin(topic, partition), log.end(topic, partition))
+        check_input(topic, partition, extent.cut, *log.bounds(topic, partition))
     return found
 
 

@@ -172,10 +172,9 @@ class Session:
             position = records[-1].offset + 1
             self._effect("reads on")
 
-    def begin(self, topic: str, partition: int) -> int:
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         # Retention is never at work here: what is gone from the input is the business of `streams.input_bounds`.
-        self._effect(f"asks for the begin of {topic}/{partition}")
-        return 0
+        return 0, self.end(topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
         self._effect(f"asks for the end of {topic}/{partition}")

@@ -97,8 +97,8 @@ class MemoryLog:
             if offset >= (first or 0):
                 yield offset, key, value
 
-    def begin(self, topic: str, partition: int) -> int:
-        return self.input_begin if topic == NAMES.package_assignments else 0
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return self.input_begin if topic == NAMES.package_assignments else 0, self.end(topic, partition)
 
     def end(self, topic: str, partition: int) -> int:
         if topic == NAMES.package_assignments:
@@ -390,7 +390,7 @@ def test_an_input_that_begins_anew_under_a_running_worker_stops_the_process() ->
 
 
 class SilentLog(MemoryLog):
-    def begin(self, topic: str, partition: int) -> int:
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         raise LogFailed("nobody answers")
 
 

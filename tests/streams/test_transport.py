@@ -63,7 +63,6 @@ class FetchedConsumer(BatchConsumer):
         self.sought: list[dict[TP, int]] = []
         self._positions = Positions()
         self._positions.begin({3: 4})
-        self._buffered_partitions = set()
         self._taking_over = asyncio.Lock()
         self._fetches = fetches
         self._flow = flow
@@ -170,7 +169,7 @@ def test_a_partition_whose_agent_is_busy_is_fetched_on() -> None:
     assert "_active_partitions" in inspect.getsource(BaseConsumer.on_buffer_full)
     assert "consumer.on_buffer_full" in inspect.getsource(conductor)
     consumer = FetchedConsumer([], [])
-    consumer._active_partitions = {tp}
+    consumer._active_partitions, consumer._buffered_partitions = {tp}, set()
     consumer.app.in_recovery = False
     consumer.on_buffer_full(tp)
     assert consumer._active_partitions == {tp}
